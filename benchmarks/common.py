@@ -1,7 +1,7 @@
-"""What the measurements share: photographs repeated under other names, turns, and summaries.
+"""Helpers shared by the benchmarks: photographs repeated under other names, turns, and summaries.
 
-A turn runs each contender once, one after the other, so that what the machine does beside falls on all of them. Each
-is a process of its own.
+A turn runs each contender once, one after the other, so that other load on the machine affects all of them. Each
+contender is a separate process.
 """
 
 import os
@@ -17,14 +17,14 @@ from pathlib import Path
 TENCH = [sys.executable, "-m", "tench"]
 
 Contender = Callable[[], float]
-"""Runs a process; returns the seconds that are counted."""
+"""Runs a process and returns the measured seconds."""
 
 Writer = Callable[[Path], float]
-"""Writes into a folder that is not there yet, flushed to the disk; returns seconds."""
+"""Creates a folder, writes into it, flushes it to the disk, and returns the seconds taken."""
 
 
 def photographs(tar: Path) -> dict[str, list[bytes]]:
-    """The photographs by WordNet id, of a tar of files named `photos/<wnid>_<name>.JPEG`."""
+    """The photographs in a tar, by WordNet id; its members are named `photos/<wnid>_<name>.JPEG`."""
     found: dict[str, list[bytes]] = {}
     with tarfile.open(tar) as archive:
         for member in archive:
@@ -35,12 +35,12 @@ def photographs(tar: Path) -> dict[str, list[bytes]]:
 
 
 def copies(photos: Sequence[bytes], total: int) -> list[bytes]:
-    """So many images, the photographs over and over."""
+    """A list of `total` images, made by repeating the photographs."""
     return [photos[number % len(photos)] for number in range(total)]
 
 
 def class_folders(path: Path, photos: Mapping[str, Sequence[bytes]], per_class: int) -> Path:
-    """A folder of class folders with so many files each; made once."""
+    """Create class folders with `per_class` files each, unless `path` exists; returns `path`."""
     if not path.exists():
         part = path.with_name(f"{path.name}.part")
         shutil.rmtree(part, ignore_errors=True)
@@ -53,7 +53,7 @@ def class_folders(path: Path, photos: Mapping[str, Sequence[bytes]], per_class: 
 
 
 def warm(path: Path) -> int:
-    """Read a file, or all files of a folder, into the kernel's memory; returns the bytes."""
+    """Read a file, or all files in a folder, into the page cache; returns the number of bytes."""
     num_bytes = 0
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
@@ -64,7 +64,7 @@ def warm(path: Path) -> int:
 
 
 def timed(command: Sequence[str | Path], *, flush: Sequence[Path] = (), prefix: Sequence[str] = ()) -> float:
-    """Seconds of a command, and of `fsync` on what it left unflushed."""
+    """The seconds that a command takes, including `fsync` of the paths in `flush`."""
     start = time.perf_counter()
     subprocess.run([*prefix, *map(str, command)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     for path in flush:
@@ -73,7 +73,7 @@ def timed(command: Sequence[str | Path], *, flush: Sequence[Path] = (), prefix: 
 
 
 def flushed(path: Path) -> None:
-    """Have a file, or all files of a folder, on the disk."""
+    """Flush a file, or all files in a folder, to the disk."""
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
             descriptor = os.open(file, os.O_RDONLY)
@@ -82,7 +82,7 @@ def flushed(path: Path) -> None:
 
 
 def in_turns(contenders: Mapping[str, Contender], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each contender, a turn after the other, behind one turn that is not counted."""
+    """The seconds of each contender in each turn, after one warm-up turn that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(repeats + 1):
         for name, contender in contenders.items():
@@ -94,7 +94,7 @@ def in_turns(contenders: Mapping[str, Contender], repeats: int) -> dict[str, lis
 
 
 def writing_in_turns(writers: Mapping[str, Writer], folder: Path, repeats: int) -> dict[str, list[float]]:
-    """The same of what writes into a folder: its output is removed, and the disk left idle, before the next begins."""
+    """Like `in_turns`, for writers: before each one starts, the last output is removed and the disk is synced."""
     out = folder / "out"
 
     def writing(writer: Writer) -> Contender:
@@ -116,10 +116,10 @@ def summary(values: Sequence[float], digits: int = 2) -> dict[str, float]:
 
 
 def rates(amount: float, seconds: Sequence[float], digits: int = 1) -> dict[str, float]:
-    """Summary of amount per second."""
+    """Summary of the amount per second."""
     return summary([amount / took for took in seconds], digits)
 
 
 def times_as_fast(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
-    """Summary of the ratios of the pairs, each of one turn: above 1 where ours is faster."""
+    """Summary of the ratios within each turn: above 1 if ours is faster."""
     return summary([slow / fast for fast, slow in zip(ours, theirs, strict=True)])

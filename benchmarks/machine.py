@@ -1,4 +1,4 @@
-"""What a result has beside it: machine, versions, commit, date."""
+"""Write a result together with the machine, versions, commit and date."""
 
 import datetime
 import json
@@ -9,7 +9,7 @@ from tench.run import environment
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
-    """Write a result with the machine it was measured on, and print it."""
+    """Write a result as JSON, with the machine it was measured on, and print it."""
     made_on = environment() | {"date": datetime.date.today().isoformat()}
     made_on["command"] = [Path(word).name if "/" in word else word for word in made_on["command"]]
     text = json.dumps(result | {"made_on": made_on}, indent=1)

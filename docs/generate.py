@@ -1,9 +1,9 @@
-"""Write the pages and tables of docs/ that follow from the code.
+"""Generate the pages and tables in docs/ from the code.
 
-These are docs/commands.md, docs/recipes.md and docs/api.md, the options of other programs in docs/coming-from.md
-and docs/prepare.md, and from the tests the table of published datasets in docs/data.md.
+These are docs/commands.md, docs/recipes.md and docs/api.md, the options of other programs in docs/coming-from.md and
+docs/prepare.md, and the table of published datasets in docs/data.md, which comes from the tests.
 
-Usage: python docs/generate.py [FOLDER]. A test compares the pages with what this writes.
+Usage: python docs/generate.py [FOLDER]. A test fails if the pages are out of date.
 """
 
 import dataclasses
@@ -66,12 +66,13 @@ API = {
 
 
 def api_page() -> str:
-    """Every public name: signature, text, examples, and the members of classes."""
+    """The page of every public name: signature, text, examples, and the members of classes."""
     parts = [
         NOTE + "# Python\n",
-        "Everything here is imported from `tench`, is typed, and has the words and defaults of the command line. The "
-        "tests run the examples. What a user can solve is raised as a [`TenchError`](#tenchtencherror) whose text "
-        "names the file, what was found and what to do. Messages go to the logger `tench`.\n",
+        "Every name on this page is imported from `tench` and typed. Arguments have the names and defaults of the "
+        "command line. The tests run the examples. An error that a user can fix is a "
+        "[`TenchError`](#tenchtencherror): its text names the file, what was found and what to do. Messages are logged "
+        "to the logger `tench`.\n",
     ]
     for group, names in API.items():
         links = ", ".join(f"[`{name}`](#tench{name.lower()})" for name in names.split())
@@ -129,7 +130,7 @@ def _fields(kind: type) -> Iterator[str]:
 
 
 def _signature(name: str, function: Any) -> str:
-    """A function with its types, each parameter on a line of its own if they do not fit into one."""
+    """A function with its types; if they do not fit on one line, each parameter is on a separate line."""
     signature = inspect.signature(function)
     parts, starred = [], False
     for parameter in signature.parameters.values():
@@ -150,7 +151,7 @@ _EMPTY = inspect.Parameter.empty
 
 
 def _annotation(kind: Any) -> str:
-    """A type as people write it, with aliases expanded: `str | Path`, `Literal["hard", "copy"] | None`."""
+    """A type as it is usually written, with aliases expanded: `str | Path`, `Literal["hard", "copy"] | None`."""
     if typing.get_origin(kind) is typing.Annotated:
         kind = typing.get_args(kind)[0]
     text = kind if isinstance(kind, str) else inspect.formatannotation(kind)
@@ -177,7 +178,7 @@ def _text(documented: Any) -> str:
 
 
 def _with_list(paragraph: str, names: set[str]) -> str:
-    """A paragraph in which each sentence that begins with `name: ` starts an item of a list, up to `Raises ...`."""
+    """A paragraph in which each sentence that begins with `name: ` becomes a list item, up to `Raises ...`."""
     marker = re.compile(r"(?:^|(?<=[.)])\s)((?:\w+,\s)*\w+):\s|(?<=\.)\s(?=Raises )")
     parts, start, item = [], 0, ""
     for found in marker.finditer(paragraph):
@@ -195,7 +196,7 @@ def _with_list(paragraph: str, names: set[str]) -> str:
 
 
 def _marked(text: str) -> Iterator[tuple[bool, str]]:
-    """Each line, and whether it belongs to an example: from >>> to the next empty line."""
+    """Yield whether a line belongs to an example (from >>> to the next empty line), and the line."""
     inside = False
     for line in text.splitlines():
         inside = line.startswith(">>> ") or (inside and bool(line))
@@ -207,7 +208,7 @@ def _one_line(text: str | None) -> str:
 
 
 def commands_page() -> str:
-    """Every command: what it does, an example, its options."""
+    """The page of every command: what it does, an example, its options."""
     parts = [NOTE + "# Commands\n"]
     for command in COMMANDS:
         for name, kind in forms(command).items():
@@ -223,20 +224,22 @@ def commands_page() -> str:
             ]
             parts.append("| option | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n")
             if any(option.section == "reading" for option in options):
-                parts.append("And how to read the source: `--label`, `--exclude`, ... ([values](recipes.md#source)).\n")
+                parts.append(
+                    "Also the options that say how to read the source: `--label`, ... ([list](recipes.md#source)).\n"
+                )
             if command == "train":
-                parts.append("And every value of a recipe: `--epochs`, `--lr`, ... ([recipes](recipes.md)).\n")
+                parts.append("Also every setting of a recipe: `--epochs`, `--lr`, ... ([list](recipes.md)).\n")
     return "\n".join(parts)
 
 
 def recipes_page() -> str:
-    """Every value of a recipe, and the packaged ones in full."""
+    """The page of every setting of a recipe, and of the packaged recipes."""
     parts = [
         NOTE + "# Recipes\n",
         inspect.cleandoc(recipe_module.__doc__ or "") + "\n",
-        "Each value is a flag of `tench train` (`--lr 0.2`), a key in YAML, and a word of `Recipe.replace` in Python. "
-        "A YAML file needs only what differs from the defaults, or, with `like: NAME` in it, from that packaged "
-        "recipe. [Training](training.md) shows them at work.\n",
+        "Each setting is an option of `tench train` (`--lr 0.2`), a key in YAML, and a keyword of `Recipe.replace` in "
+        "Python. A YAML file contains only the settings that differ from the defaults or, with `like: NAME`, from that "
+        "packaged recipe. [Training](training.md) has examples.\n",
     ]
     for section in dataclasses.fields(Recipe):
         kind = SECTIONS[section.name]
@@ -255,7 +258,7 @@ def recipes_page() -> str:
 
 
 def data_page() -> str:
-    """The page as it is, with a new table of published data sets."""
+    """The page with its table of published datasets regenerated."""
     sys.path.insert(0, str(DOCS.parent))  # for the tests, which are not installed
     from tests.data.published.page import filled
 
@@ -263,7 +266,7 @@ def data_page() -> str:
 
 
 def with_other_programs(page: str) -> str:
-    """The page with new tables of the options of other programs, below the headings of those programs."""
+    """The page with its tables of other programs' options regenerated."""
     text = (DOCS / page).read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)

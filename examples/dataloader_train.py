@@ -3,9 +3,8 @@
     python dataloader_train.py                                  the handwritten digits
     python dataloader_train.py ~/flowers --image-size 160 --arch resnet50
 
-tench reads the dataset, whatever its layout; dataset.as_torch gives a split as a torch.utils.data.Dataset of (image,
-label), and the rest is PyTorch: transforms, samplers and workers of your own. (tench.loader in pytorch_train.py is
-faster.)
+tench reads a dataset in any layout. dataset.as_torch returns a split as a torch.utils.data.Dataset of (image, label).
+The rest is PyTorch, with your own transforms, samplers and workers. (tench.loader in pytorch_train.py is faster.)
 """
 
 import argparse
@@ -21,7 +20,7 @@ import tench
 
 
 class Transform:
-    """An image to the network's input: resized to a square, (3, S, S) float32 in -1 to 1."""
+    """Resize an image to a square and convert it to the network's input: (3, S, S) float32 in -1 to 1."""
 
     def __init__(self, size: int) -> None:
         self.size = size

@@ -1,4 +1,4 @@
-"""Write ten of the held-out handwritten digits, one of each class, as PNG files: pictures that no training has seen.
+"""Write ten held-out handwritten digits, one of each class, as PNG files. No training uses these images.
 
 Usage: python digit_pictures.py FOLDER
 """

@@ -1,19 +1,19 @@
 """Train a Keras model on TFRecords that `tench prepare` wrote, with TensorFlow alone.
 
-    tench prepare SOURCE records --to tfrecord            once; then, wherever TensorFlow is:
+    tench prepare SOURCE records --to tfrecord            once; then, where TensorFlow is installed:
     python keras_train.py records --epochs 10
     python keras_train.py records --network ResNet50 --image-size 224 --batch-size 256 --epochs 90
 
-The folder holds train-00000-of-00128, ..., validation-00000-of-00008, ..., labels.txt and prepared.json. All are opened
-by TensorFlow. An image's record has these keys, of which this script reads two:
+The folder contains train-00000-of-00128, ..., validation-00000-of-00008, ..., labels.txt and prepared.json. TensorFlow
+opens all of them. Each record is an image with these keys, of which this script reads the first two:
 
     image/encoded              the bytes of the JPEG or PNG
-    image/class/label          from 1; 0 is the background that labels.txt names; -1: no label
+    image/class/label          from 1; 0 is the background class in labels.txt; -1: no label
     image/class/synset, image/class/text, image/filename, image/format, image/colorspace
     image/height, image/width, image/channels
     image/object/bbox/xmin, ymin, xmax, ymax, label       none, or one value for each box
 
-Needs nothing of tench: copy it and go on from here.
+This script does not import tench: copy it and change it.
 """
 
 import argparse
@@ -28,11 +28,11 @@ KEYS = {
     "image/class/label": tf.io.FixedLenFeature((), tf.int64, -1),
 }
 VALIDATION_RESIZE = 256 / 224
-"""The shorter side is resized to so many image sizes before the centre is cut out."""
+"""The shorter side is resized to this multiple of the image size before the centre is cropped."""
 
 
 def parsed(record: Any) -> tuple[Any, Any]:
-    """(encoded image, class index from 0; -2 where there is no label)."""
+    """(encoded image, class index from 0; -2 if there is no label)."""
     found = tf.io.parse_single_example(record, KEYS)
     return found["image/encoded"], found["image/class/label"] - 1
 
@@ -40,7 +40,7 @@ def parsed(record: Any) -> tuple[Any, Any]:
 def random_view(encoded: Any, size: int, min_area: float, flip: bool) -> Any:
     """A random part of an image, resized. Returns (size, size, 3) float32 in 0..255.
 
-    Only the part is decoded of a JPEG, which is most of the time that reading takes.
+    Of a JPEG, only this part is decoded, because decoding takes most of the time.
     """
     is_jpeg = tf.io.is_jpeg(encoded)
     shape = tf.io.extract_jpeg_shape(encoded) if is_jpeg else tf.shape(decoded(encoded))
@@ -67,15 +67,15 @@ def central_view(encoded: Any, size: int) -> Any:
 
 
 def decoded(encoded: Any) -> Any:
-    """(H, W, 3) uint8; decode_jpeg takes PNGs too."""
+    """The image, (H, W, 3) uint8; decode_jpeg also decodes PNG."""
     return tf.io.decode_jpeg(encoded, channels=3)
 
 
 def training_batches(folder: str, asked: argparse.Namespace) -> tf.data.Dataset:
-    """Batches without end of (images, labels).
+    """Endless batches of (images, labels).
 
-    Records lie in shards in a random order already; which shards are read together, and a buffer, mix them anew in each
-    epoch. Images without a label are left out.
+    The shards already contain the records in random order. The random order of the shards and a buffer shuffle them
+    again in each epoch. Images without a label are left out.
     """
     files = tf.data.Dataset.list_files(f"{folder}/train-*-of-*", shuffle=True)
     records = files.interleave(
@@ -96,7 +96,7 @@ def training_batches(folder: str, asked: argparse.Namespace) -> tf.data.Dataset:
 
 
 def validation_batches(folder: str, asked: argparse.Namespace) -> tuple[tf.data.Dataset, int]:
-    """(each image of validation once, the last batch smaller; how many images that are)."""
+    """(batches with each validation image once, of which the last may be smaller; the number of images)."""
     files = tf.data.Dataset.list_files(f"{folder}/validation-*-of-*", shuffle=False)
     records = files.interleave(tf.data.TFRecordDataset).map(parsed, num_parallel_calls=tf.data.AUTOTUNE)
     labelled = records.filter(lambda _, label: label >= 0)
@@ -114,19 +114,19 @@ def validation_batches(folder: str, asked: argparse.Namespace) -> tuple[tf.data.
 
 
 def num_training_images(folder: str) -> int:
-    """As prepared.json says, which tench leaves beside the records: counting them would read them all."""
+    """The number of training images according to prepared.json; counting the records would read all of them."""
     with tf.io.gfile.GFile(f"{folder}/prepared.json") as file:
         return int(json.load(file)["images"]["train"])
 
 
 def class_names(folder: str) -> list[str]:
-    """From labels.txt, whose line 0 is the background."""
+    """The class names in labels.txt, without the background in line 0."""
     with tf.io.gfile.GFile(f"{folder}/labels.txt") as file:
         return [line.rstrip("\n").partition(":")[2] for line in file][1:]
 
 
 def network(name: str, size: int, num_classes: int) -> tf.keras.Model:
-    """`small`, or a network of keras.applications, untrained; images in 0..255 go in, logits come out."""
+    """An untrained network, `small` or one of keras.applications: images in 0..255 -> logits."""
     layers = tf.keras.layers
     images = tf.keras.Input((size, size, 3))
     x = layers.Rescaling(1 / 127.5, offset=-1)(images)
@@ -145,13 +145,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train a Keras model on TFRecords that tench prepare wrote.")
     parser.add_argument("folder")
     parser.add_argument("--network", default="small", help="small, or a name in keras.applications")
-    parser.add_argument("--image-size", type=int, default=64, help="side of the square that the network sees")
+    parser.add_argument("--image-size", type=int, default=64, help="side of the square input of the network")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--lr", type=float, default=0.05, help="learning rate after a warm-up of an epoch")
-    parser.add_argument("--min-area", type=float, default=0.08, help="smallest part of an image that is cut out")
-    parser.add_argument("--no-flip", dest="flip", action="store_false", help="no mirror images")
-    parser.add_argument("--shuffle-buffer", type=int, default=2000, help="records held in memory to mix them")
+    parser.add_argument("--lr", type=float, default=0.05, help="learning rate after a warm-up of one epoch")
+    parser.add_argument("--min-area", type=float, default=0.08, help="smallest crop, as a fraction of the image's area")
+    parser.add_argument("--no-flip", dest="flip", action="store_false", help="do not mirror training images")
+    parser.add_argument("--shuffle-buffer", type=int, default=2000, help="records kept in memory for shuffling")
     asked = parser.parse_args()
 
     names = class_names(asked.folder)

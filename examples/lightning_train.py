@@ -3,7 +3,7 @@
     python lightning_train.py                                   the handwritten digits
     python lightning_train.py ~/flowers --arch resnet50 --epochs 30 --devices 4
 
-The loaders are opened in `setup`, when Lightning has started its processes: each then reads its share of every batch.
+The loaders are opened in `setup`, after Lightning has started its processes, so each reads its share of every batch.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("source", nargs="?", default="digits", help="path of a dataset, or digits")
     parser.add_argument("--arch", help="a network that `tench models` lists; default: the recipe's")
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--batch-size", type=int, default=64, help="of all devices together")
+    parser.add_argument("--batch-size", type=int, default=64, help="global: for all devices together")
     parser.add_argument("--devices", type=int, default=1)
     asked = parser.parse_args()
     trainer = lightning.Trainer(

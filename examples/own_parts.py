@@ -1,6 +1,6 @@
 """Train a network of your own, with your own loss, augmentation and stopping rule.
 
-    python own_parts.py [SOURCE [RUN]]        SOURCE: your dataset; without one, the handwritten digits
+    python own_parts.py [SOURCE [RUN]]        SOURCE: your dataset; by default the handwritten digits
 
 The same from the command line, in the folder of this file:
 
@@ -8,8 +8,8 @@ The same from the command line, in the folder of this file:
         --augment-batch own_parts:add_noise --run RUN
     tench evaluate --trust-code RUN
 
-The run stores the names own_parts:small_net and so on. Tench imports them again only if you ask for it: --trust-code on
-the command line, trust_code=True in Python.
+The run stores the names own_parts:small_net and so on. tench imports them again only if you allow it, with --trust-code
+on the command line or trust_code=True in Python.
 """
 
 import sys
@@ -25,7 +25,7 @@ import tench
 def small_net(num_classes: int, channels: int) -> nn.Module:
     """A network: normalised images (B, channels, S, S) -> logits (B, num_classes).
 
-    Tench passes num_classes, and also image_size and channels because, or if, the function has such parameters.
+    tench passes num_classes, and image_size and channels if the function has parameters with these names.
     """
     return nn.Sequential(
         nn.Conv2d(channels, 32, 3, padding=1),
@@ -41,13 +41,13 @@ def small_net(num_classes: int, channels: int) -> nn.Module:
 
 
 def focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """A loss: logits (B, K) and labels (B,) -> scalar. Images that are already easy count less (arXiv:1708.02002)."""
+    """A loss: logits (B, K) and labels (B,) -> scalar. Easy images have less weight (arXiv:1708.02002)."""
     entropy = F.cross_entropy(logits, targets, reduction="none")
     return ((1 - torch.exp(-entropy)) ** 2 * entropy).mean()
 
 
 def random_gamma(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A policy: one training image, (H, W, C) uint8 -> the same shape. Draw from rng alone, so that runs repeat."""
+    """A policy: one training image, (H, W, C) uint8 -> the same shape. Use only rng, so that runs are reproducible."""
     gamma = rng.uniform(0.7, 1.4)
     return np.rint(255 * (image / 255) ** gamma).astype(np.uint8)
 
@@ -58,7 +58,7 @@ def add_noise(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Patience:
-    """A callback: stop when the validation has not improved for some epochs."""
+    """A callback that stops the training when validation has not improved for some epochs."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs, self.best, self.best_epoch = epochs, 0.0, 0

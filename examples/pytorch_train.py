@@ -3,8 +3,8 @@
     python pytorch_train.py                                     the handwritten digits
     python pytorch_train.py ~/flowers --arch resnet50 --epochs 30
 
-tench.loader finds the images and labels, resizes and augments as the recipe says, and gives the batches of an epoch.
-The loop is yours: copy this file and change it.
+tench.loader finds the images and labels, resizes and augments them as the recipe says, and yields the batches of an
+epoch. The loop is yours: copy this file and change it.
 """
 
 import argparse

@@ -56,8 +56,8 @@ def test_a_value_of_the_type_is_accepted(value: object, kind: Any) -> None:
         ("c", Literal["a", "b"] | None, "it must be 'a' or 'b' or None, got 'c'."),
         (True, Literal[1, 3], "it must be 1 or 3, got True."),
         (5, tench.Classes, "it must be a tench.Classes, got 5."),
-        ("", str | Path, "it is an empty string. Give a string or a path."),
-        ("", str | os.PathLike[str], "it is an empty string. Give a string or a path."),
+        ("", str | Path, "it is an empty string. Pass a string or a path."),
+        ("", str | os.PathLike[str], "it is an empty string. Pass a string or a path."),
     ],
 )
 def test_a_value_of_another_type_is_refused(value: object, kind: Any, message: str) -> None:
@@ -140,5 +140,5 @@ def test_every_public_function_refuses_a_wrong_type_by_name(
     ],
 )
 def test_an_empty_path_is_not_the_current_directory(call: Callable[[], object]) -> None:
-    with pytest.raises(UsageError, match=r"^\w+ is an empty string\. Give "):
+    with pytest.raises(UsageError, match=r"^\w+ is an empty string\. Pass "):
         call()

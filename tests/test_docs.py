@@ -170,7 +170,7 @@ def test_the_layout_that_contributing_shows_reads_its_files(contributed: Path, t
     assert sorted(path.read_bytes() for path in written) == sorted(images["train"])
     assert {path.parent.name for path in written} == {"cat", "great owl"}
     (tmp_path / "train.album").write_bytes(b"cat 99\n")
-    assert f"{tmp_path}/train.album: byte 0 should begin an image. Copy it again." in tench_of(
+    assert f"{tmp_path}/train.album: no image begins at byte 0. Copy the file again." in tench_of(
         contributed, "info", tmp_path, code=1
     )
 

@@ -61,7 +61,7 @@ def test_code_that_cannot_be_imported_is_named_as_an_object() -> None:
             "folder to PYTHONPATH.",
         ),
         ("{module}:smal", "{module}:smal: {file} has no 'smal'. Did you mean 'small'?"),
-        ("{module}:NUMBER", "{module}:NUMBER: is int, not a function."),
+        ("{module}:NUMBER", "{module}:NUMBER is int, not a function."),
     ],
 )
 def test_an_unknown_module_or_function_is_refused_with_a_remedy(own_module: OwnModule, name: str, message: str) -> None:
@@ -113,7 +113,7 @@ def test_an_error_names_the_users_line_and_not_that_of_a_library(own_module: Own
     line = next(number for number, text in enumerate(CODE.splitlines(), start=1) if "cross_entropy(" in text)
     with pytest.raises(TenchError) as failed, errors_name("mine", "called"):
         focal(torch.zeros(2, 3), torch.zeros(5, dtype=torch.int64))
-    assert str(failed.value).startswith("mine: failed when called: ValueError: Expected input batch_size (2)")
+    assert str(failed.value).startswith("mine failed when called: ValueError: Expected input batch_size (2)")
     assert str(failed.value).endswith(f"({own_module.path}, line {line}).")
 
 

@@ -39,8 +39,8 @@ def test_values_are_converted_to_their_types() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (5, " is 5, but should be keys and values"),
-        (None, " is None, but should be keys and values"),
+        (5, "it is 5, but should be keys and values"),
+        (None, "it is None, but should be keys and values"),
         ({}, "box is missing"),
         ({"box": []}, "box is [], but should be keys and values"),
         ({"box": {"side": "3"}}, "box.side is '3', but should be a whole number"),

@@ -66,7 +66,7 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> 
     with pytest.raises(UsageError) as refused:
         Run.at(tmp_path)
     assert str(refused.value) == (
-        f"{tmp_path}: contains files, but is not a run (recipe.yaml is missing). Name another directory."
+        f"{tmp_path} contains files, but is not a run (recipe.yaml is missing). Name another directory."
     )
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
@@ -75,7 +75,7 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError) as refused:
         Run.at(tmp_path / "file")
-    assert str(refused.value) == f"{tmp_path / 'file'}: is a file, but --run takes a directory."
+    assert str(refused.value) == f"{tmp_path / 'file'} is a file, but --run needs a directory."
 
 
 @pytest.mark.parametrize(
@@ -258,8 +258,8 @@ def test_only_leftover_temporary_files_are_removed_from_a_run(run: Run) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("null", " is None, but should be keys and values"),
-        ("[]", " is [], but should be keys and values"),
+        ("null", "it is None, but should be keys and values"),
+        ("[]", "it is [], but should be keys and values"),
         ("{}", "data is missing"),
         ('{"data": 5}', "data is 5, but should be keys and values"),
         ('{"data": {}}', "data.source is missing"),
@@ -275,7 +275,7 @@ def test_an_environment_with_invalid_values_is_refused_with_its_key(run: Run, te
     (run.folder / "environment.json").write_text(text)
     with pytest.raises(TenchError) as refused:
         remembered_data(run.folder)
-    start = f"{run.folder / 'environment.json'}: does not record what the run was trained on ({reason}"
+    start = f"{run.folder / 'environment.json'} does not record what the run was trained on ({reason}"
     assert str(refused.value).startswith(start)
     assert str(refused.value).endswith("). Restore a copy, or name a new --run.")
 
@@ -283,7 +283,7 @@ def test_an_environment_with_invalid_values_is_refused_with_its_key(run: Run, te
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("[]", " is [], but should be keys and values"),
+        ("[]", "it is [], but should be keys and values"),
         ('{"step": 1, "epoch": 1}', "kind is missing"),
         ('{"kind": "stop", "step": 1, "epoch": 1}', "kind is 'stop', but should be step or epoch"),
         ('{"kind": "step", "step": "1", "epoch": 1}', "step is '1', but should be a whole number"),
@@ -298,5 +298,5 @@ def test_a_log_line_with_invalid_values_is_refused_with_its_number_and_key(run: 
     with pytest.raises(TenchError) as refused:
         run.metrics()
     assert str(refused.value) == (
-        f"{run.folder / 'metrics.jsonl'}, line 2: is not a line of a run's log ({reason}). Remove the line."
+        f"{run.folder / 'metrics.jsonl'}, line 2: not a valid log entry ({reason}). Remove the line."
     )

@@ -1,14 +1,14 @@
-"""airbench94: the recipe beside the original program, on the same JPEG files of CIFAR-10, one seed after the other.
+"""Compare the recipe airbench94 with the original program on the same JPEG files of CIFAR-10, seed by seed.
 
-The original (KellerJordan/cifar10-airbench, its package `airbench`) wants a GPU and half precision. Here its source
-is read as it is and run on the processor: `.half()` and `.cuda()` do nothing, its clock is the processor's, its network
-runs under bfloat16 autocast, as ours does. Nothing else of it is changed. Its data is what it asks for, a file of
-pixels, here those of the JPEG files in the order of their names.
+The original (package `airbench` of KellerJordan/cifar10-airbench) requires a GPU and half precision. Here its
+unmodified source runs on the CPU: `.half()` keeps float32 and `.cuda()` does nothing, its CUDA events read the CPU's
+clock, and its network runs under bfloat16 autocast, as ours does. Nothing else is changed. It reads the pixels from a
+file; here they are those of the JPEG files, in a fixed random order.
 
 Usage: python benchmarks/accuracy/airbench.py --source CIFAR10 --original REPOSITORY --work FOLDER [--seeds 2]
-    [--recipe airbench94] [--output FILE] (writes airbench.json beside itself)
+    [--recipe airbench94] [--output FILE] (writes airbench.json next to this script)
 
-CIFAR10: a folder of train and test with a folder for each class, or any source of tench with those splits.
+CIFAR10: a folder with train and test, each with a folder per class, or any source of tench with these splits.
 """
 
 import argparse
@@ -109,21 +109,21 @@ def main() -> None:
 
 
 def write_pixels(table: Table, classes: list[str], path: Path) -> None:
-    """The images of a table as the original keeps them: uint8 (N, 32, 32, 3), labels, class names."""
+    """Write the images of a table in the original's format: uint8 (N, 32, 32, 3), labels, class names."""
     if path.exists():
         return
     order = Order(num_rows=len(table), batch_size=1000, shuffle=False, drop_last=False)
     with Loader(table, EvalView(size=32, resize=32), order, channels=3) as loader:
         parts = [(batch.images.permute(0, 2, 3, 1).clone(), batch.labels.clone()) for batch in loader.batches(epoch=0)]
     images, labels = (torch.cat(part) for part in zip(*parts, strict=True))
-    # Its whitening looks at the first 5,000 images, and in the order of names those are of one class.
+    # Its whitening uses the first 5,000 images. Sorted by name, they would all belong to one class.
     mixed = torch.from_numpy(np.random.default_rng(0).permutation(len(images)))
     torch.save({"images": images[mixed], "labels": labels[mixed], "classes": classes}, path)
 
 
 def ours(source: Path, recipe: str, seed: int, run: Path) -> dict[str, float]:
     if run.exists():
-        raise SystemExit(f"{run}: is there already; the time of a run that is continued would be that of its rest.")
+        raise SystemExit(f"{run} already exists. Remove it: continuing a run would measure only the rest of it.")
     began = time.perf_counter()
     command = [*common.TENCH, "train", str(source), "--recipe", recipe, "--seed", str(seed), "--run", str(run)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -141,7 +141,7 @@ def original(repository: Path, data: Path, seed: int) -> dict[str, float]:
 
 
 def summaries(runs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
-    """Mean top-1 of each, its standard deviation over seeds, and seconds."""
+    """Mean top-1 of each program, its standard deviation over seeds, and seconds."""
     return {
         name: {
             "top1_mean": round(statistics.mean(run["top1"] for run in of_name), 5),

@@ -1,8 +1,8 @@
-"""A plain PyTorch loop: resnet20 on the JPEG edition of CIFAR-10, nothing of tench inside.
+"""A plain PyTorch loop that trains resnet20 on the JPEG edition of CIFAR-10, without tench.
 
-The yardstick for the packaged recipe `cifar-resnet`: same files, same network, same hyper-parameters, written
-the way a person would write it by hand. Usage: python plain_cifar.py FOLDER [--epochs 30] [--seed 0] [--bf16]
-[--state FILE] (with --state it goes on where it was stopped, after a whole epoch).
+It is the reference for the packaged recipe `cifar-resnet`: the same files, network and hyper-parameters, in
+straightforward code. Usage: python plain_cifar.py FOLDER [--epochs 30] [--seed 0] [--bf16] [--state FILE]
+(with --state, a stopped training continues after the last complete epoch).
 """
 
 import argparse
@@ -70,7 +70,7 @@ def normalise(images: torch.Tensor) -> torch.Tensor:
 
 
 def augment(images: torch.Tensor) -> torch.Tensor:
-    """Pad by 4 black pixels, crop 32 x 32 at random, flip half of them. images: (B, 3, 32, 32) uint8."""
+    """Pad by 4 black pixels, crop 32 x 32 at random, and flip half of the images. images: (B, 3, 32, 32) uint8."""
     padded = F.pad(images, (4, 4, 4, 4))
     out = torch.empty_like(images)
     for i in range(len(images)):

@@ -1,6 +1,6 @@
-"""How long a person waits: `tench --help`, and `tench train` on the digits up to its first finished step.
+"""Measure start-up times: `tench --help`, and `tench train` on the digits up to the end of its first step.
 
-Usage: python benchmarks/first_mile/start_up.py   (writes start_up.json beside itself)
+Usage: python benchmarks/first_mile/start_up.py   (writes start_up.json next to this script)
 """
 
 import statistics
@@ -24,7 +24,7 @@ def seconds_of_help() -> float:
 
 
 def seconds_to_first_step() -> float:
-    """From the start of the process to the first line of metrics.jsonl, which is written after the first step."""
+    """Seconds from the start of the process to the first line of metrics.jsonl, written after the first step."""
     with tempfile.TemporaryDirectory() as folder:
         command = [TENCH, "train", "-p", "1", "--epochs", "1", "--run", f"{folder}/run"]
         start = time.perf_counter()

@@ -1,12 +1,12 @@
-"""What restart markers cost in bytes and save in decoding: photographs as they are, and encoded anew, with and without.
+"""Measure how many bytes restart markers cost and how much decoding time they save.
 
-Originals get their markers from jpegtran, without loss (`prepare --addressable`); smaller ones (longer side at most
-512, quality 90) have them as `prepare` writes them, and are compared with the same pixels encoded by OpenCV without.
-Times are of decoding the part that a random crop of training shows, in one thread, with and without in turns on each
-image.
+Original photographs get their markers losslessly from jpegtran (`prepare --addressable`). Smaller ones (longer side at
+most 512, quality 90) are written with markers by `prepare`, and compared with the same pixels encoded by OpenCV without
+markers. The time is that of decoding the part that a random crop of training shows, in one thread; for each image, the
+two versions take turns.
 
 Usage: python benchmarks/input/addressable.py --photos photos.tar [--epochs 8] [--output FILE]
-(writes addressable.json beside itself)
+(writes addressable.json next to this script)
 """
 
 import argparse
@@ -34,14 +34,14 @@ PLAIN = [cv2.IMWRITE_JPEG_QUALITY, 90]
 
 
 def without_markers(data: bytes) -> bytes:
-    """The pixels of a JPEG that `prepare` would encode anew, encoded without restart markers."""
+    """The JPEG that `prepare` would write, but without restart markers."""
     small = decode(encode(decode(data), Encoding(format="pixels", max_side=512)))
     _, made = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), PLAIN)
     return bytes(made)
 
 
 def compared(pairs: list[tuple[bytes, bytes]], epochs: int) -> dict[str, Any]:
-    """pairs: the same image without and with markers."""
+    """Sizes and decoding times without and with markers. pairs: the same image without and with markers."""
     headers = [jpeg_header(plain) for plain, _ in pairs]
     sizes = [(header.height, header.width) for header in headers if header is not None]
     seconds: tuple[list[float], list[float]] = ([], [])
@@ -55,7 +55,7 @@ def compared(pairs: list[tuple[bytes, bytes]], epochs: int) -> dict[str, Any]:
                 start = time.perf_counter()
                 picture.part(crop.top, crop.left, crop.height, crop.width, enough=VIEW.size)
                 spent[which] += time.perf_counter() - start
-        if epoch:  # the first is not counted
+        if epoch:  # the first epoch is a warm-up
             for which in (0, 1):
                 seconds[which].append(spent[which])
     bytes_without, bytes_with = (sum(len(pair[which]) for pair in pairs) for which in (0, 1))

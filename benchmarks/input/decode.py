@@ -1,11 +1,12 @@
-"""What decoding with less detail changes: pixels of training views, and time, for the three choices of a recipe.
+"""Measure how a recipe's three values of `decode` change the time and the pixels of training views.
 
-Each photograph is cut in several epochs, by the draws of training; a view made with `reduced` or `fast` is compared
-with the one made with `full`, pixel by pixel. reduced touches only parts at least twice as large as the view, so it is
-also told of these alone. Times are of one thread, the three choices in turns on each image.
+Each photograph is cropped in several epochs with the random numbers of training. A view made with `reduced` or `fast`
+is compared with the one made with `full`, pixel by pixel. `reduced` affects only parts at least twice as large as the
+view, so its difference is also reported for these alone. Times are for one thread; the three values take turns on each
+image.
 
 Usage: python benchmarks/input/decode.py --photos photos.tar [--epochs 8] [--output FILE]
-(writes decode.json beside itself)
+(writes decode.json next to this script)
 """
 
 import argparse
@@ -45,7 +46,7 @@ def main() -> None:
     largest = dict.fromkeys(VIEWS, 0)
     of_large = dict[str, list[float]]({choice: [] for choice in VIEWS})
     out = np.empty((SIZE, SIZE, 3), np.uint8)
-    for epoch in range(-1, args.epochs):  # the first is not counted
+    for epoch in range(-1, args.epochs):  # the time of the first epoch is not counted
         draws = uniforms(0, epoch + 1, np.arange(len(pictures)), VIEWS["full"].num_draws)
         spent = dict.fromkeys(VIEWS, 0.0)
         for picture, numbers in zip(pictures, draws, strict=True):

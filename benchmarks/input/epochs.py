@@ -1,10 +1,10 @@
-"""Whether the memory of our loader grows: its proportional set size after each of 100 epochs of 10,000 images.
+"""Check that the loader's memory does not grow: its proportional set size after each of 100 epochs of 10,000 images.
 
-The images are small, so that a million of them pass in minutes: every fifth of CIFAR-10's training images, as JPEG
+The images are small, so that a million of them take only minutes: every fifth of CIFAR-10's training images, as JPEG
 files of 32 x 32, with a random resized crop of 32 x 32.
 
 Usage: python benchmarks/input/epochs.py --source cifar10.tar.xz [--epochs 100] [--threads 4] [--output FILE]
-(writes epochs.json beside itself)
+(writes epochs.json next to this script)
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""The photographs as each loader stores them, made once: 1,000 images, so that all of it stays in the page cache.
+"""Write the photographs once in the format of each loader: 1,000 images, few enough to stay in the page cache.
 
-Each of the 250 photographs is there four times under other names. What FFCV stores is written by FFCV itself, all else
-by `tench prepare`. `512`: encoded anew with quality 90, the longer side at most 512 pixels; `256`: pixels, the longer
-side at most 256. `addressable`: the originals with restart markers, without loss.
+Each of the 250 photographs is stored four times under different names. FFCV's files are written by FFCV itself, all
+others by `tench prepare`. `512`: re-encoded with quality 90, the longer side at most 512 pixels. `256`: raw pixels, the
+longer side at most 256. `addressable`: the originals with restart markers, added losslessly.
 """
 
 import subprocess
@@ -29,14 +29,14 @@ BETON = {"beton-512": ("jpg", "512"), "beton-256": ("raw", "256")}
 
 
 def make(form: str, work: Path, photos: Path, ffcv: Path) -> Path:
-    """The path of a form of the photographs below `work`. ffcv: the Python that has FFCV."""
+    """The path of the photographs in one format below `work`, written if missing. ffcv: the Python that has FFCV."""
     folder = work / "folder"
     if not folder.exists():
         common.class_folders(folder, common.photographs(photos), PER_CLASS)
     if form == "folder":
         return folder
     path = work / form
-    if form in PREPARED:  # at once where it is complete already
+    if form in PREPARED:  # returns at once if it is already complete
         run(*common.TENCH, "prepare", folder, path, *PREPARED[form])
     elif not path.exists():
         part = path.with_suffix(".part")

@@ -1,13 +1,13 @@
-"""The loaders that people use beside ours, on the same photographs, in turns: images per second of the input alone.
+"""Compare our loader with other loaders on the same photographs: images per second of the input alone.
 
 All do the same work: a random resized crop of 224 x 224, mirrored at random, as uint8 batches of 64 with labels in host
-memory (peers/clock.py says what is timed). Each contender is a process of its own, run by the Python of its environment
-DIR/NAME/bin/python (environments/NAME.txt is what it holds); those that are not there are left out, and named. The
-photographs are repeated under other names to 1,000 images, all in the page cache.
+memory (peers/clock.py explains what is timed). The contenders take turns. Each runs in a separate process, with the
+Python of its environment, DIR/NAME/bin/python (environments/NAME.txt lists its packages). Missing environments are left
+out and reported. The photographs are repeated under other names to 1,000 images, all in the page cache.
 
 Usage: python benchmarks/input/loaders.py --photos photos.tar --environments DIR [--work DIR] [--workers N]
     [--passes 4] [--repeats 5] [--tables NAME ...] [--output FILE]
-(writes loaders.json beside itself; `python benchmarks/input/table.py` makes the tables of it)
+(writes loaders.json next to this script; `python benchmarks/input/table.py` makes tables from it)
 """
 
 import argparse
@@ -32,7 +32,11 @@ BATCH_SIZE = 64
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
-    """environment: whose Python runs it. peer: its script, `ours` or peers/read_NAME.py. data: a form of forms.py."""
+    """A loader to measure.
+
+    environment: the one whose Python runs it. peer: its script, `ours` or peers/read_NAME.py. data: a format of
+    forms.py.
+    """
 
     name: str
     environment: str
@@ -90,11 +94,11 @@ TABLES = {
         Contender("torchvision, decode_jpeg", "torch", "torchvision", "folder", (*TENSOR, *EVAL)),
     ],
 }
-"""What is compared with what. Ratios are to the first contender of a table, which is ours where we have one."""
+"""The contenders of each table. Ratios are relative to the first one, which is tench."""
 
 
 def answer(command: list[str]) -> dict[str, Any]:
-    """The last line a contender prints. Raises SystemExit with what it said where it fails."""
+    """The last line that a contender prints, parsed as JSON. Raises SystemExit with its error output if it fails."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
@@ -107,8 +111,8 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--environments", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("/tmp/tench-benchmark/input"))
-    parser.add_argument("--workers", type=int, default=0, help="threads or processes of each; 0: one for each core")
-    parser.add_argument("--passes", type=int, default=4, help="over the 1,000 images, timed")
+    parser.add_argument("--workers", type=int, default=0, help="threads or processes of each; 0: one per core")
+    parser.add_argument("--passes", type=int, default=4, help="timed passes over the 1,000 images")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
@@ -121,7 +125,7 @@ def main() -> None:
     there = {key: one for key, one in contenders.items() if one.python(environments).exists()}
     left_out = sorted({one.environment for key, one in contenders.items() if key not in there})
     if left_out:
-        print(f"Not in {environments}, left out: {', '.join(left_out)}", file=sys.stderr)
+        print(f"{environments} lacks these environments, which are left out: {', '.join(left_out)}.", file=sys.stderr)
     ffcv = environments / "ffcv/bin/python"
     needed = dict.fromkeys(one.data for one in there.values())
     paths = {form: forms.make(form, args.work, args.photos, ffcv) for form in needed}
@@ -143,7 +147,7 @@ def main() -> None:
 
     seconds = common.in_turns({key: timed(key, one) for key, one in there.items()}, args.repeats)
     tables: dict[str, list[dict[str, Any]]] = {}
-    firsts: dict[str, list[float]] = {}  # the seconds of a table's first contender
+    firsts: dict[str, list[float]] = {}  # the seconds of each table's first contender
     for key, contender in there.items():
         table, said = key.partition(":")[0], answers[key]
         row = {

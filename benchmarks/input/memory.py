@@ -1,10 +1,10 @@
-"""Memory of our loader at 4 threads beside torchvision's DataLoader at 4 workers, on the same class folders.
+"""Compare the memory of our loader (4 threads) and of a DataLoader with torchvision (4 workers) on the same folders.
 
-Measured is the proportional set size (Pss of smaps_rollup: what is shared counts once, in parts) of all processes of
-a loader together, less that of an idle process that has imported the same; sampled while batches are timed.
+The proportional set size (Pss in smaps_rollup: shared pages are divided among their processes) of all processes of a
+loader is sampled while batches are timed. That of an idle process with the same imports is subtracted.
 
 Usage: python benchmarks/input/memory.py --photos photos.tar --environments DIR [--work DIR] [--workers 4]
-    [--batches 250] [--repeats 3] [--output FILE] (writes memory.json beside itself)
+    [--batches 250] [--repeats 3] [--output FILE] (writes memory.json next to this script)
 """
 
 import argparse
@@ -35,19 +35,19 @@ CONTENDERS = [
 
 
 def pss(session: int) -> int:
-    """Proportional set size of all processes of a session, bytes."""
+    """The proportional set size of all processes of a session, in bytes."""
     total = 0
     for process in Path("/proc").iterdir():
         try:
             if process.name.isdigit() and os.getsid(int(process.name)) == session:
                 total += pss_bytes(process) or 0
-        except ProcessLookupError:  # it ended just now
+        except ProcessLookupError:  # it has just ended
             continue
     return total
 
 
 def start(command: list[str]) -> subprocess.Popen[str]:
-    """A process in a session of its own, once it says that it is in its stride, or idle."""
+    """Start a process in its own session, and wait until it reports that it has warmed up or is idle."""
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -65,7 +65,7 @@ def idle(command: list[str]) -> int:
 
 
 def working(command: list[str]) -> list[int]:
-    """The samples taken until the process says its result, bytes."""
+    """The memory samples taken until the process prints its result, in bytes."""
     samples = []
     with start(command) as process:
         assert process.stdout is not None

@@ -1,11 +1,11 @@
-"""tench's own loader on any layout, timed by the clock of the peers."""
+"""tench's loader on any layout, timed in the same way as the other loaders."""
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2  # noqa: F401 - so that an idle process has it, too
+import cv2  # noqa: F401 - so that an idle process has imported it too
 import numpy as np
 import simplejpeg  # noqa: F401
 import torch

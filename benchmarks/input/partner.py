@@ -1,9 +1,9 @@
-"""What a process at the side of each thread of the loader gains: images per second with and without it.
+"""Measure what a helper process for each loader thread gains: images per second with and without helpers.
 
     python benchmarks/input/partner.py
 
-Writes the rows of the table in partner.md. The share of an image's time in which Python's lock is held is sampled by
-py-spy, once without and once with --gil, on a loader of one thread.
+Prints the rows of the first table in partner.md. The second table was measured with py-spy, once without and once with
+--gil, on a loader with one thread.
 """
 
 import itertools
@@ -25,7 +25,7 @@ SOURCES = {
 
 
 def rate(source: str, size: int, threads: int, processes: bool) -> float:
-    """Images per second of a loader, after three batches of warm-up."""
+    """Images per second of a loader, after three warm-up batches."""
     table = open_source(source).splits["train"]
     order = Order(num_rows=len(table), batch_size=64)
     view = EvalView(size=size, resize=size)

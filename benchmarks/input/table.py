@@ -1,12 +1,12 @@
-"""Writes the tables of the input's measurements into the pages that show them: results.md here, and README.md.
+"""Write the tables of the input benchmarks into results.md in this folder and into README.md.
 
-A page says with two comments where a table goes, and what is between them is replaced:
+Two comments mark the place of a table, and everything between them is replaced:
 
     <!-- input: originals -->
     <!-- input: end -->
 
-The names are those of the tables in loaders.json, and those of the other scripts here for their JSON files. What was
-not measured yet stays as it is.
+The name is that of a table in loaders.json, or of another script in this folder with a JSON file. A table without
+results stays unchanged.
 Usage: python benchmarks/input/table.py
 """
 
@@ -39,12 +39,12 @@ DATA = {
 
 
 def filled(page: str, tables: Mapping[str, str]) -> str:
-    """The page with the tables that there are, each between its two comments."""
+    """The page with each table in `tables` inserted between its two comments."""
     return PLACE.sub(lambda place: f"{place[1]}{tables[place[2]]}{place[3]}" if place[2] in tables else place[0], page)
 
 
 def all_tables(folder: Path) -> dict[str, str]:
-    """The tables by name, of the JSON files that are there."""
+    """The tables by name, made from the JSON files in the folder."""
     found = {}
     makers = {
         "loaders": loader_tables,
@@ -67,7 +67,7 @@ def loader_tables(result: Mapping[str, Any]) -> dict[str, str]:
 
 
 def summary_table(tables: Mapping[str, list[Mapping[str, Any]]]) -> str:
-    """One line for each table: ours, and the others from the fastest down."""
+    """One line for each table: our rate, then the others, the fastest first."""
     lines = ["| images, view | tench, images/s | others, images/s |", "|---|--:|---|"]
     for name, rows in tables.items():
         ours, *others = sorted(rows, key=lambda row: (row is not rows[0], -row["images_per_second"]["median"]))
@@ -127,7 +127,7 @@ def addressable_table(result: Mapping[str, Any]) -> dict[str, str]:
         "| photographs | MB | relative size with markers | milliseconds per crop without | with | speed-up |",
         "|---|--:|--:|--:|--:|--:|",
     ]
-    for name, title in (("originals", "as they are"), ("smaller", "at most 512 pixels, quality 90")):
+    for name, title in (("originals", "originals"), ("smaller", "at most 512 pixels, quality 90")):
         row = result[name]
         times = (spread(row[f"milliseconds_{which}"], ".2f") for which in ("without", "with"))
         columns = (row["megabytes"], row["bytes_with_markers"], *times, spread(row["times_as_fast"], ".2f"))

@@ -1,10 +1,10 @@
-"""Whether a training waits for its images: a network's steps from files, beside the same steps on one made-up batch.
+"""Measure whether training waits for images: steps on images from files compared with steps on one synthetic batch.
 
-Both are tench's own step, on the processor, in turns of a few steps each; files go through the loader, whose threads
-share the cores with the network. The time of a turn is that of its steps and of the wait for their batches.
+Both use tench's training step on the CPU and take turns of a few steps each. The files are read by the loader, whose
+threads share the cores with the network. The time of a turn includes waiting for its batches.
 
 Usage: python benchmarks/input/training.py --source FOLDER [--arch resnet50] [--batch-size 32] [--steps 20]
-    [--repeats 3] [--output FILE] (writes training.json beside itself)
+    [--repeats 3] [--output FILE] (writes training.json next to this script)
 """
 
 import argparse
@@ -67,7 +67,7 @@ def main() -> None:
 
         epochs = itertools.count()
 
-        def from_files() -> float:  # nothing is ready when a turn begins, and nothing goes on when it is over
+        def from_files() -> float:  # a turn starts with no batch ready, and closing the iterator stops reading ahead
             with contextlib.closing(loader.batches(next(epochs))) as batches:
                 return turn(batches)
 

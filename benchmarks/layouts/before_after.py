@@ -1,8 +1,8 @@
-"""Whether a change made reading slower: two checkouts of tench in turns on the same sources.
+"""Measure whether a change made reading slower: two checkouts of tench take turns on the same sources.
 
-The sources are those of tar_of_tars.py and folder_of_files.py, made if they are missing. Each measurement is a process
-of its own; a first pass, which does not count, brings the files into the page cache. Reports wall-clock seconds and the
-ratio of the medians, new to old.
+The sources are those of tar_of_tars.py and folder_of_files.py, created if they are missing. Each measurement runs in a
+separate process. A first pass, which is not counted, reads the files into the page cache. Prints wall-clock seconds and
+the ratio of the medians, new to old.
 Usage: python benchmarks/layouts/before_after.py OLD_SRC NEW_SRC [--folder DIR] [--images N] [--repeats N]
 """
 
@@ -21,7 +21,7 @@ import tar_of_tars
 
 
 def seconds(src: str, code: str, source: Path, count: int, cache: Path) -> float:
-    """What `code` prints first, run with the tench below `src`."""
+    """The first number that `code` prints when it runs with the tench in `src`."""
     environment = os.environ | {"PYTHONPATH": src, "TENCH_CACHE": str(cache / str(abs(hash(src))))}
     command = [sys.executable, "-c", code, str(source), str(count)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
@@ -29,7 +29,7 @@ def seconds(src: str, code: str, source: Path, count: int, cache: Path) -> float
 
 
 def info_seconds(src: str, source: Path, cache: Path) -> float:
-    """Wall-clock seconds of `tench info` as a person waits for it, with nothing cached."""
+    """Wall-clock seconds of the whole `tench info` process, with nothing cached."""
     environment = os.environ | {"PYTHONPATH": src, "TENCH_CACHE": str(cache / f"info{time.time_ns()}")}
     start = time.perf_counter()
     subprocess.run(

@@ -1,7 +1,7 @@
-"""A folder of Tiny-ImageNet's size, 100,000 files in 200 class folders: making its table, and the next start.
+"""Measure a folder of Tiny-ImageNet's size, 100,000 files in 200 class folders: building its table, and the next start.
 
-The files are small, for only their names and sizes are looked at. Each measurement is a process of its own; the
-file system's cache is warm. Beside it, in turns, what torchvision's ImageFolder takes to list the same folder.
+The files are small, because only their names and sizes are read. Each measurement runs in a separate process, with a
+warm file system cache. For comparison, torchvision's ImageFolder lists the same folder; the three take turns.
 Usage: python benchmarks/layouts/folder_of_files.py [--folder DIR]
 """
 

@@ -1,10 +1,10 @@
-"""A table of ILSVRC2012's size: a tar of 1000 tars with 1,281,167 members, never unpacked.
+"""Measure a table of ILSVRC2012's size: a tar of 1000 tars with 1,281,167 members, never unpacked.
 
-Makes the archive as a sparse file: headers are written, the images between them are holes of the size that photographs
-have, so offsets pass 140 GB while the headers take 5 GB of disk. Then measures, each in a process of its own: making
-the table (with the headers in memory, and read from the disk), loading it from the cache (seconds, and resident memory
-of the loaded table), and the time from the start of Python to the first batch of a training. The images of that first
-batch are filled with a photograph.
+The archive is a sparse file: only the headers are written, and the images between them are holes of realistic size. So
+offsets exceed 140 GB, while the headers take 5 GB of disk. Each of these is then measured in a separate process:
+building the table (with the headers in the page cache, and from the disk), loading it from the cache (seconds, and
+resident memory of the loaded table), and the time from the start of Python to the first batch of a training. The images
+of that first batch are replaced by a photograph.
 Usage: python benchmarks/layouts/tar_of_tars.py [--folder DIR] [--images N]
 """
 
@@ -50,7 +50,7 @@ dataset = source.open_source(sys.argv[1])
 train = dataset.splits["train"]
 row = train.offsets[12345], train.key(12345)
 seconds = time.perf_counter() - start
-every = int(train.offsets.sum()) + int(train.labels.sum()) + int(train.lengths.sum())  # touch whole columns, too
+every = int(train.offsets.sum()) + int(train.labels.sum()) + int(train.lengths.sum())  # read whole columns too
 print(seconds, resident() - before)
 """
 FIRST_BATCH = """
@@ -70,7 +70,7 @@ loader.close()
 
 
 def make(path: Path, num_images: int) -> None:
-    """The archive; classes come in a shuffled order, as the issued one's are not sorted."""
+    """Write the archive, with the classes in random order, because those of the published archive are not sorted."""
     rng = np.random.default_rng(0)
     counts = np.full(1000, num_images // 1000) + (np.arange(1000) < num_images % 1000)
     wnids = list(rng.permutation(np.array(imagenet())))
@@ -96,7 +96,7 @@ def header(file: io.FileIO, position: int, name: str, size: int) -> None:
 
 
 def fill_first_batch(path: Path) -> None:
-    """Write a photograph of 500 x 375 pixels over the images that the first steps of a training ask for."""
+    """Write a photograph of 500 x 375 pixels over the images that the first steps of a training read."""
     from tench.data.source import open_source
     from tench.input.order import Order
 
@@ -110,18 +110,18 @@ def fill_first_batch(path: Path) -> None:
         for step in range(min(8, order.steps_per_epoch)):
             for offset in train.offsets[order.rows(0, step)].tolist():
                 os.pwrite(file.fileno(), picture.getvalue(), offset)
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # the table stays as it is
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # so that the cached table stays valid
 
 
 def evict(path: Path) -> None:
-    """Have the kernel forget the file's pages, so that the headers are read from the disk."""
+    """Drop the file from the page cache, so that the headers are read from the disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def run(code: str, *arguments: object) -> tuple[list[float], float]:
-    """(the numbers it prints, seconds of the whole process)"""
+    """(the numbers that the code prints, seconds of the whole process)"""
     start = time.perf_counter()
     command = [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

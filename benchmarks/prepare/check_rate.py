@@ -1,12 +1,12 @@
-"""`tench check` beside its decoder alone, in images a second over all cores, in turns.
+"""Compare `tench check` with its JPEG decoder alone: images per second with the same number of threads, taking turns.
 
-The decoder alone is simplejpeg.decode_jpeg over as many threads on photographs that are in memory. `check` opens a tar
-of the same photographs anew, reads, decodes, hashes and looks at each, and looks for duplicates; the file system's
-cache is warm, Python's start is not counted. Each photograph is in the tar many times, so that a run takes some
-seconds.
+The decoder alone is simplejpeg.decode_jpeg on photographs in memory. `check` opens a tar of the same photographs
+without the cached table; it reads, decodes, hashes and inspects each one and looks for duplicates. The file system
+cache is warm, and Python's start-up is not counted. The tar contains each photograph many times, so that a run takes
+some seconds.
 
 Usage: python benchmarks/prepare/check_rate.py [--photos TAR] [--threads N] [--repeats 7] [--near] [--folder DIR]
-(writes check_rate.json beside itself; with --dry-run only prints)
+(writes check_rate.json next to this script; with --dry-run it only prints)
 """
 
 import argparse

@@ -1,15 +1,16 @@
-"""`tench prepare --to recordio` beside MXNet's tools/im2rec.py, on the same files: images per second.
+"""Compare `tench prepare --to recordio` with MXNet's tools/im2rec.py on the same files: images per second.
 
-Two jobs. Bytes untouched: `-j 1` beside `--pass-through`, one process each. Encoded anew, the shorter side 256 and
-quality 90: as many threads as im2rec has encoding processes (beside which im2rec has one more that writes), with the
-same filter, bilinear, and with ours, area, which averages. im2rec's list is made before, as our table is. Times are of
-whole processes; as MXNet's import is long, a second ratio leaves out both starts, timed in the same turn: the import,
-and `tench prepare --dry-run`. im2rec's files are flushed with fsync while the clock runs; ours are by `tench prepare`.
+There are two jobs. Without re-encoding: `-j 1` and `--pass-through`, one process each. Re-encoded with the shorter side
+256 and quality 90: tench has as many threads as im2rec has encoding processes (im2rec has one more process that
+writes), once with the same filter (bilinear) and once with our default (area, antialiased). im2rec's list is made
+beforehand, and so is our table. Times are those of whole processes. MXNet takes long to import, so a second ratio
+excludes start-up, measured in the same turn: the import for im2rec, and `tench prepare --dry-run` for tench. im2rec's
+files are flushed with fsync while the clock runs; `tench prepare` flushes its own.
 
-im2rec.py is not in MXNet's wheel: take it from its repository, branch v1.x.
+im2rec.py is not in MXNet's wheel: get it from MXNet's repository, branch v1.x.
 Usage: python benchmarks/prepare/im2rec.py --photos PHOTOS.tar --im2rec IM2REC.py --python PYTHON [--per-class 20]
     [--threads 2] [--folder DIR] [--repeats 5]
-(PYTHON: an interpreter that has MXNet 1.9.1 and OpenCV; writes im2rec.json beside itself)
+(PYTHON: an interpreter with MXNet 1.9.1 and OpenCV; writes im2rec.json next to this script)
 """
 
 import argparse

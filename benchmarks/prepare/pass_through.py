@@ -1,11 +1,11 @@
-"""`tench prepare` of ILSVRC2012_img_train.tar with bytes untouched, beside a plain copy of the same file.
+"""Compare `tench prepare` of ILSVRC2012_img_train.tar, without re-encoding, with a plain copy of the same file.
 
-The archive is a tar of class tars as image-net.org gives it out, filled with photographs that are repeated under other
-names. The yardstick is `cp --reflink=never` and `sync` of the copy. All that is written is on the disk when the clock
-is read; `tench prepare` flushes by itself. The source is in the kernel's memory for all, its table in our cache; the
-times are of whole processes, with the start of Python and the reading back that ends `tench prepare`.
+The archive is a tar of class tars in the form that image-net.org publishes, filled with photographs that are repeated
+under other names. The reference is `cp --reflink=never` and `sync` of the copy. The clock is read when all output is on
+the disk; `tench prepare` flushes its own. The source is always in the page cache, and its table in tench's cache. Times
+are those of whole processes: they include the start of Python and the read-back that ends `tench prepare`.
 Usage: python benchmarks/prepare/pass_through.py --photos PHOTOS.tar [--folder DIR] [--gigabytes 1.5] [--repeats 5]
-(writes pass_through.json beside itself)
+(writes pass_through.json next to this script)
 """
 
 import argparse
@@ -24,7 +24,7 @@ LAYOUTS = ("webdataset", "tfrecord", "recordio")
 
 
 def make(path: Path, photos: Mapping[str, Sequence[bytes]], num_bytes: float) -> None:
-    """The archive, of about so many bytes; as many images in each class."""
+    """Write an archive of about `num_bytes` bytes, with the same number of images in each class."""
     per_class = max(1, round(num_bytes / sum(sum(map(len, of)) / len(of) for of in photos.values())))
     part = path.with_suffix(".part")
     with tarfile.open(part, "w") as outer:

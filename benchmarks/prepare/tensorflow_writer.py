@@ -1,12 +1,13 @@
-"""`tench prepare --to tfrecord` beside a plain loop over tf.io.TFRecordWriter: images per second, one core each.
+"""Compare `tench prepare --to tfrecord` with a plain loop over tf.io.TFRecordWriter: images per second on one core.
 
-The loop is as people write it: each file is read, decoded by tf.io.decode_jpeg for its size, and written as a
-tf.train.Example with the nine keys of the official converter (imagenet_to_gcs.py); ours are the fifteen of Slim. Both
-write as many files, in an order without structure, and flush each with fsync while the clock runs. Its time leaves out
-the import of TensorFlow and the first call of its decoder; ours is that of the whole process, table in the cache.
+The loop is the usual one: it reads each file, decodes it with tf.io.decode_jpeg to get its size, and writes it as a
+tf.train.Example with the nine keys of the official converter (imagenet_to_gcs.py); tench writes the fifteen of Slim.
+Both write the same number of files in random order, and flush each with fsync while the clock runs. The loop's time
+excludes the import of TensorFlow and the first call of its decoder; tench's is that of the whole process, with the
+table in the cache.
 Usage: python benchmarks/prepare/tensorflow_writer.py --photos PHOTOS.tar --python PYTHON [--per-class 20] [--shards 8]
     [--core 0] [--folder DIR] [--repeats 5]
-(PYTHON: an interpreter that has TensorFlow; writes tensorflow_writer.json beside itself)
+(PYTHON: an interpreter with TensorFlow; writes tensorflow_writer.json next to this script)
 """
 
 import argparse

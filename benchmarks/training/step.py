@@ -1,12 +1,13 @@
-"""The training step on the processor: default settings, plain fp32 NCHW, and what a careful person writes, in turns.
+"""Compare training steps on the CPU: tench's defaults, plain fp32 NCHW, and a hand-written bf16 NHWC loop.
 
-Default settings are what `tench train` resolves on this machine: bf16 where the processor multiplies it in hardware,
-channels last, memory that is freed is kept. Plain is the loop of pytorch/examples: float32, NCHW, torch.optim.SGD as it
-comes. Careful is that loop with bfloat16 autocast and channels last, which timm's train.py has as flags. All have the
-same network, batch and pixels; images are there at once. Each turn is a process of its own, because what the C library
-is told cannot be taken back; its rate is that of its fastest step, its memory the most that it had.
+The defaults are what `tench train` resolves on this machine: bf16 if the CPU supports it in hardware, channels last,
+and freed memory is kept. The plain loop is that of pytorch/examples: float32, NCHW, torch.optim.SGD without further
+options. The hand-written loop adds bfloat16 autocast and channels last, which timm's train.py has as flags. All have
+the same network, batch and pixels, and the images are in memory. The contenders take turns. Each turn is a separate
+process, because the settings of the C library cannot be undone. Its rate is that of its fastest step, its memory is the
+peak.
 
-Usage: python benchmarks/training/step.py [--repeats 5] [--output FILE] (writes step.json beside itself)
+Usage: python benchmarks/training/step.py [--repeats 5] [--output FILE] (writes step.json next to this script)
 """
 
 import argparse
@@ -45,7 +46,7 @@ PROBLEMS = [
 ]
 """Network, batch, image size and classes."""
 _SECONDS = 8.0
-"""Of a turn's steps; there are 3 at least."""
+"""Minimum duration of the timed steps of a turn; there are at least 3 steps."""
 
 Step = Callable[[], None]
 
@@ -53,7 +54,7 @@ Step = Callable[[], None]
 def ours(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Step:
     precision = "bf16" if cpu_has_bf16() else "fp32"
     asked = Recipe().replace(precision=precision, memory_format="nhwc", mean=IMAGENET_MEAN, std=IMAGENET_STD)
-    recipe = resolved_for("resnet18", asked, images.shape[-1], CPU).recipe  # nothing of the network is in it
+    recipe = resolved_for("resnet18", asked, images.shape[-1], CPU).recipe  # it does not depend on the network
     state = new_state(network, recipe, CPU)
     state.module.train()
     normalise = make_normalise(recipe, CPU)
@@ -96,12 +97,12 @@ CONTENDERS = {
 
 
 def turn(arch: str, batch: int, size: int, classes: int, contender: str) -> tuple[float, int]:
-    """Images a second of the fastest step, and the bytes of memory, of this process."""
+    """(images per second of the fastest step, peak memory of this process in bytes)"""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (batch, 3, size, size), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, classes, (batch,), generator=generator)
     step = CONTENDERS[contender](create(arch, num_classes=classes, image_size=size), images, labels)
-    step()  # memory is taken, kernels are chosen
+    step()  # allocates memory and chooses kernels
     took: list[float] = []
     while len(took) < 3 or sum(took) < _SECONDS:
         began = time.perf_counter()

@@ -1,13 +1,13 @@
-"""A training from files: `tench train` beside timm's train.py with its best flags for a processor, in turns.
+"""Compare training from files: `tench train`, and timm's train.py with its best flags for a CPU, taking turns.
 
-Each is a process of its own that trains the same network on the same class folders with as many loading threads or
-processes as there are cores; its rate is the median of what it logs of itself after the first steps.
+Each runs in a separate process and trains the same network on the same class folders, with one loading thread or
+process per core. Its rate is the median of the rates that it logs after the first steps.
 
 Usage: python benchmarks/training/timm_train.py --timm TRAIN_PY --photos FOLDER --cifar FOLDER [--repeats 3]
-    [--output FILE] (writes timm_train.json beside itself)
+    [--output FILE] (writes timm_train.json next to this script)
 
-TRAIN_PY: train.py of huggingface/pytorch-image-models, for the timm that is installed. FOLDER: train and val (or test)
-with class folders.
+TRAIN_PY: train.py of huggingface/pytorch-image-models, matching the installed timm. FOLDER: class folders in train and
+in val (or test).
 """
 
 import argparse
@@ -30,7 +30,7 @@ from tench.machine import num_cores
 
 _RATE = re.compile(r"([\d.]+)/s")
 _STEPS = 24
-"""Of a turn; the first third is not counted."""
+"""Steps of a turn; every second one is logged, and the first third of the logged rates is not counted."""
 _REGISTER = """
 import runpy, sys
 from tench.compat import import_timm
@@ -45,7 +45,7 @@ def cifar_resnet20(pretrained=False, num_classes=10, in_chans=3, **kwargs):
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-"""timm does not know the CIFAR ResNet; and its own import may need help with torchvision."""
+"""Registers the CIFAR ResNet, which timm lacks. Importing timm may need our workaround for torchvision."""
 
 
 def ours(source: Path, arch: str, batch: int, size: int) -> float:
@@ -63,7 +63,7 @@ def ours(source: Path, arch: str, batch: int, size: int) -> float:
                 process.wait()
                 return statistics.median(rates[len(rates) // 3 :])
             time.sleep(0.2)
-    raise SystemExit("tench train ended before its steps were counted")
+    raise SystemExit("tench train ended before enough steps were logged.")
 
 
 def timms(train: Path, source: Path, arch: str, batch: int, size: int) -> float:

@@ -1,7 +1,7 @@
 """tench: from the archive you downloaded to a trained, checked image classifier.
 
-The public names, with the words and defaults of the command line; docs/api.md documents each. A name is imported when
-it is first used, so that `import tench` costs nothing.
+The public names, with the same words and defaults as the command line; docs/api.md documents each. A name is imported
+when it is first used, so that `import tench` costs nothing.
 """
 
 from typing import TYPE_CHECKING, Any

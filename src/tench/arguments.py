@@ -1,7 +1,7 @@
 """Check the arguments of a public function against its type hints, before anything is read.
 
-Without it, a wrong type surfaces far inside as an error about something else, or not at all: a string where several are
-expected would be taken letter by letter.
+Without it, a wrong type surfaces far inside as an error about something else, or not at all: a string where a list is
+expected would be read letter by letter.
 """
 
 import collections.abc
@@ -48,7 +48,7 @@ def checked_arguments(*but: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 @functools.cache
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """The types of the named parameters. (What is returned may have a type for type checkers only.)"""
+    """The types of the named parameters. (The return type may exist for type checkers only.)"""
     parameters = inspect.signature(function).parameters.values()
     hints = {one.name: one.annotation for one in parameters if one.kind is not inspect.Parameter.VAR_KEYWORD}
     hints = {name: hint for name, hint in hints.items() if hint is not inspect.Parameter.empty}
@@ -61,7 +61,7 @@ def require_type(value: object, kind: Any, name: str) -> None:
     if not any(_fits(value, one) for one in kinds):
         raise UsageError(f"{name} must be {_listed(kinds)}, got {shown(value)}.")
     if value == "" and isinstance(value, str) and any(one is Path or _origin(one) is os.PathLike for one in kinds):
-        raise UsageError(f"{name} is an empty string. Give {_listed(kinds)}.")
+        raise UsageError(f"{name} is an empty string. Pass {_listed(kinds)}.")
 
 
 def require_fields(options: Any) -> None:
@@ -76,7 +76,7 @@ def _origin(kind: Any) -> Any:
 
 
 def _fits(value: object, kind: Any) -> bool:
-    """Whether a value has the type, which is not a union; of several values, whether each does."""
+    """Whether a value has the type, which is not a union; for a list, whether each item does."""
     origin = _origin(kind)
     if kind is Any:
         return True

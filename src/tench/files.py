@@ -42,7 +42,9 @@ def open_regular(path: str | Path) -> BinaryIO:
     try:
         kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
         if kind != stat.S_IFREG:
-            raise TenchError(f"{path}: is {_KINDS.get(kind, 'something else')}, not a file. Pass a file or a folder.")
+            raise TenchError(
+                f"{path}: expected a file, found {_KINDS.get(kind, 'something else')}. Pass a file or a folder."
+            )
         return cast(BinaryIO, os.fdopen(descriptor, "rb", buffering=0))
     except BaseException:
         os.close(descriptor)
@@ -168,7 +170,7 @@ def require_place(path: str | Path, what: str) -> None:
     while not folder.exists():  # missing ones are created
         folder = folder.parent
     if user_path(path).is_dir():
-        raise UsageError(f"{path}: is a folder, so {what} cannot be written to it. Name a file.")
+        raise UsageError(f"{path} is a folder, so {what} cannot be written to it. Name a file.")
     try:
         with tempfile.TemporaryFile(dir=folder):  # root ignores permission bits, and /proc mostly does
             pass

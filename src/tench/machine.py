@@ -1,4 +1,4 @@
-"""The resources of this process: cores, memory, and the number formats that its processor is fast with."""
+"""The resources of this process: cores, memory, and the number formats that its processor computes fast."""
 
 import contextlib
 import os

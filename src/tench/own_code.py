@@ -96,7 +96,7 @@ def import_code(name: str) -> Any:
             raise UsageError(f"{name}: {where} has no {part!r}.{nearest(part, known)}")
         found = getattr(found, part)
     if not callable(found):
-        raise UsageError(f"{name}: is {type(found).__name__}, not a function.")
+        raise UsageError(f"{name} is {type(found).__name__}, not a function.")
     return found
 
 
@@ -135,7 +135,7 @@ def errors_name(name: str, doing: str) -> Iterator[None]:
     except (Exception, SystemExit, GeneratorExit) as error:
         if is_out_of_memory(error):
             raise
-        raise TenchError(f"{name}: failed when {doing}: {described(error)}.") from error
+        raise TenchError(f"{name} failed when {doing}: {described(error)}.") from error
 
 
 def trusted(name: str, where: str, remedy: str, *, trust_code: bool) -> Any:

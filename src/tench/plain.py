@@ -57,7 +57,7 @@ def typed(value: Any, kind: Any, where: str, *, written_numbers: bool = False) -
             return found
     if inside is not None and any(map(_is_record, options)):
         raise inside  # it names the key inside the record
-    raise PlainError(f"{where} is {shown(value)}, but should be {_expected(options)}")
+    raise PlainError(f"{where or 'it'} is {shown(value)}, but should be {_expected(options)}")
 
 
 def union_members(kind: Any) -> tuple[Any, ...]:
@@ -201,5 +201,5 @@ def read_json(path: Path, kind: Any) -> Any:
     """The value of a JSON file as the type `kind`. Raises ValueError with the reason, or OSError."""
     require_file(path)
     if (size := path.stat().st_size) > _MAX_JSON_BYTES:
-        raise ValueError(f"has {size:,} bytes, more than {_MAX_JSON_BYTES:,}")
+        raise ValueError(f"it has {size:,} bytes, more than {_MAX_JSON_BYTES:,}")
     return typed(parse_json(path.read_bytes()), kind, "")

@@ -87,11 +87,11 @@ class Run:
         if folder is not None:
             path = user_path(folder)
             if path.exists() and not path.is_dir():
-                raise UsageError(f"{path}: is a file, but --run takes a directory.")
+                raise UsageError(f"{path} is a file, but --run needs a directory.")
             others = [entry.name for entry in path.iterdir() if entry.name[0] != "."] if path.is_dir() else []
             if others and not _is_run(others):
                 raise UsageError(
-                    f"{path}: contains files, but is not a run ({RECIPE} is missing). Name another directory."
+                    f"{path} contains files, but is not a run ({RECIPE} is missing). Name another directory."
                 )
             path.mkdir(parents=True, exist_ok=True)
             return cls(path)
@@ -159,7 +159,7 @@ class Run:
             ) from error
         except (OSError, ValueError) as error:
             raise TenchError(
-                f"{path}: does not record what the run was trained on ({error}). Restore a copy, or name a new --run."
+                f"{path} does not record what the run was trained on ({error}). Restore a copy, or name a new --run."
             ) from error
         return data
 
@@ -191,7 +191,7 @@ class Run:
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except ValueError as error:
-            raise TenchError(f"{path}: is not text ({error}). Restore a copy, or name a new --run.") from error
+            raise TenchError(f"{path} is not text ({error}). Restore a copy, or name a new --run.") from error
         records: list[dict[str, Any]] = []
         for number, line in enumerate(lines, start=1):
             try:
@@ -199,7 +199,7 @@ class Run:
             except ValueError as error:
                 if number < len(lines):  # a killed process may cut the last one
                     raise TenchError(
-                        f"{path}, line {number}: is not a line of a run's log ({error}). Remove the line."
+                        f"{path}, line {number}: not a valid log entry ({error}). Remove the line."
                     ) from error
         return [record for record in records if kind in (None, record["kind"])]
 
@@ -236,7 +236,7 @@ class Run:
         if not path.exists():
             if (num_epochs := len(self.metrics("epoch"))) > 1:  # a run can be killed before the first is saved
                 raise TenchError(
-                    f"{path}: missing, but {METRICS} has {num_epochs} epochs. Restore a copy, or name a new --run."
+                    f"{path} is missing, but {METRICS} has {num_epochs} epochs. Restore a copy, or name a new --run."
                 )
             return None
         try:

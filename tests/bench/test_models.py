@@ -51,7 +51,7 @@ def test_a_network_that_cannot_be_trained_with_a_batch_has_its_forward_rate_and_
     one, two = (row.to_json() for row in rows)
     assert (one["images_per_second"], one["memory_bytes"], one["forward_note"]) == (None, None, None)
     assert one["note"].startswith(
-        "skresnet18: cannot be trained with a batch of 1 (Expected more than 1 value per chann"
+        "skresnet18 cannot be trained with a batch of 1 (Expected more than 1 value per chann"
     )
     assert one["forward_images_per_second"] > 0
     assert two["images_per_second"] > 0
@@ -85,7 +85,7 @@ def test_each_network_has_one_dry_run_when_its_turn_comes(
 def test_a_name_is_one_network_and_a_pattern_all_that_match() -> None:
     assert networks(["resnet50"]) == ["resnet50"]
     assert networks(["vgg1?", "resnet50", "vgg11"]) == [*find("vgg1?"), "resnet50"]
-    with pytest.raises(UsageError, match=r"'nothing\*': matches no network"):
+    with pytest.raises(UsageError, match=r"'nothing\*' matches no network"):
         networks(["nothing*"])
 
 
@@ -94,7 +94,7 @@ def test_a_name_is_one_network_and_a_pattern_all_that_match() -> None:
     [
         ({"patterns": ["mlp", "resnet5o"]}, "No network is called 'resnet5o'"),
         ({"batch_sizes": [1, 0]}, "training.batch_size must be at least 1"),
-        ({"seconds": -1.0}, "seconds must be more than 0, got -1"),
+        ({"seconds": -1.0}, "seconds must be a finite number above 0, got -1"),
     ],
 )
 def test_invalid_arguments_are_refused_before_anything_is_measured(

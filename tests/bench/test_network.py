@@ -51,7 +51,7 @@ def test_no_value_of_the_recipe_is_auto() -> None:
 def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(UsageError, match="No network is called 'resnet5o'"):
         network("resnet5o", Recipe(), None, CPU)
-    with pytest.raises(UsageError, match="alexnet cannot take images of 16 x 16 px"):
+    with pytest.raises(UsageError, match="alexnet does not accept images of 16 x 16 px"):
         gmacs_of(network("alexnet", Recipe(), 16, CPU))
     with pytest.raises(UsageError, match=r"training\.batch_size must be at least 1"):
         network("resnet18", Recipe().replace(batch_size=0), None, CPU)

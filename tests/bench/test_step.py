@@ -101,11 +101,11 @@ def test_a_pass_that_does_not_fit_alone_is_out_of_memory_and_the_others_are_meas
 
 def test_a_pass_that_cannot_be_measured_has_a_reason_and_the_others_are_measured() -> None:
     def refuse() -> Ready:
-        raise UsageError("resnest50d: cannot be trained with a batch of 1.")
+        raise UsageError("resnest50d cannot be trained with a batch of 1.")
 
     found = in_turns({"a": refuse, "b": lambda: Ready(lambda number: number, 1.0, None, "nchw")}, 1.0)
     assert list(found) == ["a", "b"]
-    assert found["a"] == Measured("resnest50d: cannot be trained with a batch of 1.")
+    assert found["a"] == Measured("resnest50d cannot be trained with a batch of 1.")
     assert rate(found["b"]).images == 1
     assert in_turns({"a": refuse}) == {"a": found["a"]}
 
@@ -142,5 +142,5 @@ def test_the_weights_do_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_batch_that_is_too_small_for_batch_normalisation_is_refused() -> None:
     one = network("resnet18", Recipe().replace(batch_size=1, precision="fp32"), 96, CPU)
-    with pytest.raises(UsageError, match=r"resnet18: cannot be trained with a batch of 1 .*Use a larger batch"):
+    with pytest.raises(UsageError, match=r"resnet18 cannot be trained with a batch of 1 .*Use a larger batch"):
         training_step(one.recipe, 32, one.num_classes, CPU)

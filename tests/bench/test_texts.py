@@ -22,5 +22,5 @@ def test_rows_are_read_back_by_the_csv_module(tmp_path: Path) -> None:
 
 def test_a_path_that_is_not_writable_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=r"file/rows\.csv: cannot be written"):
+    with pytest.raises(UsageError, match=r"file/rows\.csv cannot be written"):
         write_csv(tmp_path / "file" / "rows.csv", [{"a": 1}])

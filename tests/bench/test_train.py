@@ -75,7 +75,7 @@ def test_a_batch_that_a_network_cannot_be_trained_with_is_a_row_with_the_reason(
     one, two = found.to_json()["rows"]
     assert (one["images_per_second"], one["share"], one["out_of_memory"]) == (None, None, False)
     assert one["note"].startswith(
-        "skresnet18: cannot be trained with a batch of 1 (Expected more than 1 value per chann"
+        "skresnet18 cannot be trained with a batch of 1 (Expected more than 1 value per chann"
     )
     assert two["images_per_second"] > 0
     assert two["note"] is None
@@ -124,10 +124,10 @@ def test_ctrl_c_ends_the_benchmark_after_the_current_pass(monkeypatch: pytest.Mo
     ("asked", "message"),
     [
         ({"archs": ["resnet5o"]}, "No network is called 'resnet5o'"),
-        ({"archs": ["mlp", "alexnet"], "image_size": 8}, "alexnet cannot take images of 8 x 8 px"),
+        ({"archs": ["mlp", "alexnet"], "image_size": 8}, "alexnet does not accept images of 8 x 8 px"),
         ({"batch_sizes": [0]}, "training.batch_size must be at least 1"),
         ({"image_size": 0}, "image_size must be at least 1"),
-        ({"seconds": 0.0}, "seconds must be more than 0, got 0"),
+        ({"seconds": 0.0}, "seconds must be a finite number above 0, got 0"),
         ({"device": "gpu"}, "--device gpu"),
     ],
 )

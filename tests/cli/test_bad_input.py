@@ -57,7 +57,7 @@ def test_an_empty_folder_says_what_is_expected(run: Run, tmp_path: Path) -> None
     (tmp_path / "empty").mkdir()
     code, error = train(run, tmp_path / "empty", tmp_path / "run")
     assert code == 1
-    assert f"{tmp_path / 'empty'}: contains no readable images. It is empty." in error
+    assert f"{tmp_path / 'empty'} contains no readable images. It is empty." in error
 
 
 def test_a_folder_with_one_class_is_refused(run: Run, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_the_error_about_a_truncated_cifar_file_names_the_file(run: Run, tmp_pat
     path.write_bytes(path.read_bytes()[:-7])
     code, error = train(run, tmp_path / "cifar", tmp_path / "run")
     assert code == 1
-    assert f"{path}: has 30,723 bytes, which is 10.00 records of 3,073 bytes, not a whole number" in error
+    assert f"{path} has 30,723 bytes, which is 10.00 records of 3,073 bytes, not a whole number" in error
 
 
 class Malice:
@@ -258,7 +258,7 @@ def test_an_image_size_that_a_network_does_not_support_is_an_error_with_the_size
     code, error = run("train", classes, "--run", tmp_path / "run", "--arch", "lenet", "--image-size", "8")
     assert code == 2
     assert error.endswith(
-        "tench train: lenet cannot take images of 8 x 8 px with 3 channels: LeNet's two 5x5 convolutions and two "
+        "tench train: lenet does not accept images of 8 x 8 px with 3 channels: LeNet's two 5x5 convolutions and two "
         "poolings need at least 16 px\nIt is made for 28 x 28 px with 1 channel. Choose another image size or "
         "another network; tench models PATTERN lists them.\n"
     )
@@ -271,7 +271,7 @@ def test_weights_of_another_architecture_are_refused(run: Run, classes: Path, tm
     card.write_text(card.read_text().replace('"mlp"', '"resnet20"'))
     code, error = run("evaluate", tmp_path / "run")
     assert code == 1
-    assert f"{tmp_path / 'run' / 'best.safetensors'}: its weights do not fit resnet20 for these classes" in error
+    assert f"{tmp_path / 'run' / 'best.safetensors'}: the weights do not fit resnet20 for these classes" in error
 
 
 def test_a_run_is_not_continued_with_another_recipe(run: Run, classes: Path, tmp_path: Path) -> None:
@@ -327,15 +327,15 @@ def test_a_preview_that_is_not_png_or_has_no_folder_is_a_usage_error(run: Run, c
     folder.mkdir()
     below_a_file = classes / "train" / "cat" / "0.jpg" / "views.png"
     for place, reason in (
-        (folder, "is a folder, so the preview cannot be written to it. Name a file."),
+        (folder, " is a folder, so the preview cannot be written to it. Name a file."),
         (
             below_a_file,
-            f"the preview cannot be written there: {below_a_file.parent} is not writable (Not a directory).",
+            f": the preview cannot be written there: {below_a_file.parent} is not writable (Not a directory).",
         ),
     ):
         code, error = run("info", classes, "--preview", place)
         assert code == 2
-        assert f"tench info: {place}: {reason}" in error
+        assert f"tench info: {place}{reason}" in error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.png", "pictures"]
 
 
@@ -363,9 +363,9 @@ def test_an_error_of_several_lines_keeps_its_lines_and_escapes_a_newline_in_a_na
     assert code == 1
     assert error.splitlines() == [
         f"Reading {tmp_path / 'set'} ...",
-        f"tench info: {tmp_path / 'set'}: its folders contain only folders, and these have the same names in each: art "
-        "(2 images), new\\nline (2 images). Choose which folders are the classes:",
-        "  cat, dog, each from all of art, new\\nline together: --classes-at 2",
+        f"tench info: {tmp_path / 'set'}: the folders art (2 images), new\\nline (2 images) contain only folders, "
+        "which have the same names in each. Choose which folders are the classes:",
+        "  cat, dog, each merged from all of art, new\\nline: --classes-at 2",
         "  art, new\\nline: --classes-at 1",
         f"  cat, dog of art only: pass {tmp_path / 'set'}/art",
         "  art/cat and so on, each path a class: --classes-at 'CLASS/CLASS'",
@@ -379,7 +379,7 @@ def test_the_error_about_classes_in_file_names_gives_the_option_on_its_own_line(
     code, error = run("info", tmp_path / "set")
     assert code == 1
     assert error.splitlines()[2:] == [
-        "If the file names contain the class, cat (2), dog (2): --label-from '^(.+)[._ -]\\d+\\.\\w+$'",
+        "If the file names contain the class (found: cat (2), dog (2)): --label-from '^(.+)[._ -]\\d+\\.\\w+$'",
         "Found:",
         "  ./  4 images: cat.0.png",
         "To classify them with a trained model: tench predict RUN FOLDER.",

@@ -139,11 +139,11 @@ def test_a_recipe_that_takes_the_network_of_its_weights_can_be_measured(
 @pytest.mark.parametrize(
     ("more", "code", "message"),
     [
-        (["--split", "nothing"], 2, "--split nothing: "),
+        (["--split", "nothing"], 2, " has no split 'nothing'. Known: "),
         (["-b", "0"], 2, "training.batch_size must be at least 1"),
         (["--image-size", "0"], 2, "input.image_size must be at least 1"),
         (["--threads", "0"], 2, "threads must be at least 1, got 0"),
-        (["--seconds", "-1"], 2, "seconds must be more than 0, got -1"),
+        (["--seconds", "-1"], 2, "seconds must be a finite number above 0, got -1"),
         (["--plot", "chart.svg"], 2, "chart.svg: the chart is written as PNG. Name a file that ends in .png."),
         (["--model", "resnet1"], 2, "resnet1"),
         (["--recipe", "nothing"], 2, "nothing: no such recipe or file"),
@@ -162,7 +162,7 @@ def test_a_source_without_images_is_one_clear_error(tmp_path: Path, capsys: pyte
     (tmp_path / "empty").mkdir()
     code, error = failure(capsys, "bench", "input", str(tmp_path / "empty"))
     assert code == 1
-    assert f"{tmp_path / 'empty'}: contains no readable images" in error
+    assert f"{tmp_path / 'empty'} contains no readable images" in error
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -239,7 +239,7 @@ def test_a_batch_size_that_a_network_does_not_support_is_a_row_with_the_reason(
     assert main(["bench", "train", "-a", "skresnet18", "mlp", "-b", "1", *small, "--image-size", "32"]) == 0
     _, _, refused, measured, _ = capsys.readouterr().out.splitlines()
     assert "nchw" in measured
-    reason = "skresnet18: cannot be trained with a batch of 1 (Expected more than 1 value per channel when training, "
+    reason = "skresnet18 cannot be trained with a batch of 1 (Expected more than 1 value per channel when training, "
     assert reason in refused
     assert refused.endswith("Use a larger batch.")
     assert main(["bench", "models", "skresnet18", "mlp", "-b", "1", *small]) == 0
@@ -329,7 +329,7 @@ def test_networks_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["mlp", "--plot", "networks.svg"], "networks.svg: the plot is written as PNG"),
         (["mlp", "--csv", "/dev/null/rates.csv"], "/dev/null/rates.csv: the table cannot be written there"),
-        (["nothing*"], "'nothing*': matches no network"),
+        (["nothing*"], "'nothing*' matches no network"),
     ],
 )
 def test_an_invalid_option_of_bench_models_is_one_clear_error(

@@ -107,7 +107,7 @@ def test_a_dataset_is_downloaded_and_the_next_command_printed(
     dest = tmp_path / "my digits"
     assert main(["download", "mnist", str(dest)]) == 0
     shown = capsys.readouterr()
-    assert shown.out == f"Next: tench train '{dest}' (tench info '{dest}' shows its content)\n"
+    assert shown.out == f"Next: tench train '{dest}' (tench info '{dest}' shows its contents)\n"
     assert f"{dest}/train-images-idx3-ubyte.gz: complete, with the published MD5." in shown.err
     assert {path.name: path.read_bytes() for path in dest.iterdir()} == small_mnist()
     assert main(["info", str(dest)]) == 0
@@ -149,7 +149,7 @@ def test_an_unknown_name_is_a_usage_error(tmp_path: Path, capsys: pytest.Capture
 
 def test_a_name_without_a_folder_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["download", "mnist"]) == 2
-    assert capsys.readouterr().err == "tench download: DEST is missing. Name a folder: tench download mnist DEST.\n"
+    assert capsys.readouterr().err == "tench download: DEST is missing. Usage: tench download mnist DEST.\n"
 
 
 def test_help_mentions_the_mirror(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,124 +24,135 @@ def there(one: Program | OptionRow) -> str:
 @pytest.mark.parametrize(
     ("line", "error"),
     [
-        ("train --gpu 1", "pytorch/examples' --gpu is --device here: --device cuda:1"),
-        ("train data.rec --test-io 1", "MXNet's --test-io is another command here: tench bench input data.rec"),
-        ("train --test-io 1 data.rec", "MXNet's --test-io is another command here: tench bench input data.rec"),
-        ("train --benchmark=1", "MXNet's --benchmark is another command here: tench bench train"),
+        ("train --gpu 1", "pytorch/examples' --gpu is --device in tench: --device cuda:1"),
+        ("train data.rec --test-io 1", "MXNet's --test-io is another command in tench: tench bench input data.rec"),
+        ("train --test-io 1 data.rec", "MXNet's --test-io is another command in tench: tench bench input data.rec"),
+        ("train --benchmark=1", "MXNet's --benchmark is another command in tench: tench bench train"),
         (
             "train --network resnet --num-layers 110",
-            "MXNet's --network and --num-layers are -a here: -a mxnet:resnet-110",
+            "MXNet's --network and --num-layers are -a in tench: -a mxnet:resnet-110",
         ),
-        ("train --network mlp", "MXNet's --network is -a here: -a mxnet:mlp"),
+        ("train --network mlp", "MXNet's --network is -a in tench: -a mxnet:mlp"),
         (
             "train --gpus 1",
-            "edgeailite's and MXNet's --gpus is --device here: --device cuda:1 (Training uses one device.)",
+            "edgeailite's and MXNet's --gpus is --device in tench: --device cuda:1 (Training uses one device.)",
         ),
         (
             "train --gpus 0,1 --kv-store device",
-            "MXNet's --gpus is --device here: --device cuda:0 (Training uses one device.)\n"
-            "MXNet's --kv-store has no equivalent here. Training uses one device.",
+            "MXNet's --gpus is --device in tench: --device cuda:0 (Training uses one device.)\n"
+            "MXNet's --kv-store has no equivalent in tench. Training uses one device.",
         ),
-        ("train --dummy", "pytorch/examples' --dummy is the source synthetic here: tench train synthetic"),
+        ("train --dummy", "pytorch/examples' --dummy is the source synthetic in tench: tench train synthetic"),
         (
             "train --resume model.pth --run 'my run'",
-            "pytorch/examples', torchvision's, timm's and edgeailite's --resume is --run here: --run 'my run' (The "
+            "pytorch/examples', torchvision's, timm's and edgeailite's --resume is --run in tench: --run 'my run' (The "
             "same command with the same --run continues the run.)",
         ),
         (
             "train --pretrained -a resnet50 photos",
-            "pytorch/examples' --pretrained is --weights here: --weights torchvision:resnet50\n"
-            "timm's --pretrained is --weights here: --weights timm:ARCH",
+            "pytorch/examples' --pretrained is --weights in tench: --weights torchvision:resnet50\n"
+            "timm's --pretrained is --weights in tench: --weights timm:ARCH",
         ),
         (
             "train --pretrained model.pth",
-            "pytorch/examples' --pretrained is --weights here: --weights torchvision:ARCH\n"
-            "timm's --pretrained is --weights here: --weights timm:ARCH\n"
-            "edgeailite's --pretrained is --weights here: --weights model.pth (ResNet, MobileNetV2 and V3 files are "
-            "read; RegNet files are not.)",
+            "pytorch/examples' --pretrained is --weights in tench: --weights torchvision:ARCH\n"
+            "timm's --pretrained is --weights in tench: --weights timm:ARCH\n"
+            "edgeailite's --pretrained is --weights in tench: --weights model.pth (ResNet, MobileNetV2 and V3 files "
+            "are read; RegNet files are not.)",
         ),
         (
             "train --train_dir here",
-            "NNabla's --train-dir is SOURCE here: tench train here (The folder, the archives, or the lists.)\n"
-            "Slim's --train_dir is --run here: --run here",
+            "NNabla's --train-dir is SOURCE in tench: tench train here (The folder, the archives, or the lists.)\n"
+            "Slim's --train_dir is --run in tench: --run here",
         ),
         (
             "train --dataset_name imagenet_classification --data_path 'my data' --img_crop 32",
-            "edgeailite's --dataset_name is SOURCE here: tench train 'my data' (The layout of the source is "
+            "edgeailite's --dataset_name is SOURCE in tench: tench train 'my data' (The layout of the source is "
             "detected.)\n"
-            "edgeailite's --data_path is SOURCE here: tench train 'my data'\n"
-            "edgeailite's --img_crop is --image-size here: --image-size 32",
+            "edgeailite's --data_path is SOURCE in tench: tench train 'my data'\n"
+            "edgeailite's --img_crop is --image-size in tench: --image-size 32",
         ),
         (
             "train -C cfg/cos90.yaml",
-            "NNabla's -C is --recipe here: --recipe cos90 (Its base_lr is per image; times the batch size it is --lr.)",
+            "NNabla's -C is --recipe in tench: --recipe cos90 (NNabla's base_lr is per image: multiply it "
+            "by the batch size to get --lr.)",
         ),
-        ("train -t half", "NNabla's -t is --precision here: --precision fp16"),
-        ("train -e", "pytorch/examples' -e is another command here: tench evaluate RUN [SOURCE]"),
-        ("train -e 90", "NNabla's -e is --epochs here: --epochs 90"),
-        ("train photos --evaluate", "pytorch/examples' --evaluate is another command here: tench evaluate RUN photos"),
+        ("train -t half", "NNabla's -t is --precision in tench: --precision fp16"),
+        ("train -e", "pytorch/examples' -e is another command in tench: tench evaluate RUN [SOURCE]"),
+        ("train -e 90", "NNabla's -e is --epochs in tench: --epochs 90"),
+        (
+            "train photos --evaluate",
+            "pytorch/examples' --evaluate is another command in tench: tench evaluate RUN photos",
+        ),
         (
             "train 'my photos' -e --run runs/001",
-            "pytorch/examples' -e is another command here: tench evaluate runs/001 'my photos'",
+            "pytorch/examples' -e is another command in tench: tench evaluate runs/001 'my photos'",
         ),
         (
             "train photos -e --run runs/001 --val other",
-            "pytorch/examples' -e is another command here: tench evaluate runs/001 other",
+            "pytorch/examples' -e is another command in tench: tench evaluate runs/001 other",
         ),
         (
             "train -e --pretrained -a resnet50 photos",
-            "pytorch/examples' -e and --pretrained are another command here: tench evaluate torchvision:resnet50 "
+            "pytorch/examples' -e and --pretrained are another command in tench: tench evaluate torchvision:resnet50 "
             "photos",
         ),
-        ("train --image-shape 3,224,224", "MXNet's --image-shape is --image-size here: --image-size 224 --channels 3"),
+        (
+            "train --image-shape 3,224,224",
+            "MXNet's --image-shape is --image-size in tench: --image-size 224 --channels 3",
+        ),
         (
             "train --rgb-mean 123.68,116.779,103.939",
-            "MXNet's --rgb-mean is --mean here: --mean 0.485 0.458 0.4076",
+            "MXNet's --rgb-mean is --mean in tench: --mean 0.485 0.458 0.4076",
         ),
         (
             "train --image_scale 0.017125 0.017507 0.017429",
-            "edgeailite's --image_scale is --std here: --std 0.229 0.224 0.225",
+            "edgeailite's --image_scale is --std in tench: --std 0.229 0.224 0.225",
         ),
         (
             "train --lr-step-epochs 30,60",
-            "MXNet's --lr-step-epochs is --schedule here: --schedule step --milestones 30 60",
+            "MXNet's --lr-step-epochs is --schedule in tench: --schedule step --milestones 30 60",
         ),
         (
             "train --lr-step-epochs pow2",
-            "MXNet's --lr-step-epochs pow2 is --schedule polynomial --power 2 here",
+            "MXNet's --lr-step-epochs pow2 is --schedule polynomial --power 2 in tench",
         ),
-        ("train --optimizer adam", "edgeailite's --optimizer adam is --optimizer adamw here (There is no plain Adam.)"),
+        (
+            "train --optimizer adam",
+            "edgeailite's --optimizer adam is --optimizer adamw in tench (tench has no plain Adam.)",
+        ),
         (
             "train --random-crop 1 --pad-size 4",
-            "MXNet's --random-crop and --pad-size are --train-view here: --train-view mxnet --mxnet-parameters "
+            "MXNet's --random-crop and --pad-size are --train-view in tench: --train-view mxnet --mxnet-parameters "
             "'rand_crop=1 pad=4'",
         ),
         (
             "train --resize 256",
-            "im2rec's --resize is --short-side of tench prepare here: tench prepare ... --short-side 256 --enlarge",
+            "im2rec's --resize is --short-side of the command prepare in tench: tench prepare ... --short-side 256 "
+            "--enlarge",
         ),
         (
             "prepare photos out --resize 256 --num-thread 4 --color 0",
-            "im2rec's --resize is --short-side here: --short-side 256 --enlarge\n"
-            "im2rec's --num-thread is -j here: -j 4\n"
-            "im2rec's --color 0 is --grey here",
+            "im2rec's --resize is --short-side in tench: --short-side 256 --enlarge\n"
+            "im2rec's --num-thread is -j in tench: -j 4\n"
+            "im2rec's --color 0 is --grey in tench",
         ),
         (
             "prepare photos out --train_shards 64 --validation_shards 8",
-            "build_imagenet_data.py's --train_shards and --validation_shards are --shards here: --shards 64 8",
+            "build_imagenet_data.py's --train_shards and --validation_shards are --shards in tench: --shards 64 8",
         ),
         (
             "evaluate --pretrained -a resnet18 photos",
-            "pytorch/examples' --pretrained and -a are RUN here: tench evaluate torchvision:resnet18 photos",
+            "pytorch/examples' --pretrained and -a are RUN in tench: tench evaluate torchvision:resnet18 photos",
         ),
         (
             "bench models --network resnet-50",
-            "MXNet benchmark_score.py's --network is PATTERN here: tench bench models resnet-50",
+            "MXNet benchmark_score.py's --network is PATTERN in tench: tench bench models resnet-50",
         ),
-        ("train --gpu", "pytorch/examples' --gpu is --device here: --device cuda:1"),
+        ("train --gpu", "pytorch/examples' --gpu is --device in tench: --device cuda:1"),
         (
             "train --rank 3 --epochss 2",
-            "pytorch/examples' --rank has no equivalent here. Training uses one device.\n"
+            "pytorch/examples' --rank has no equivalent in tench. Training uses one device.\n"
             "unknown option --epochss. Did you mean --epochs? See tench train --help.",
         ),
     ],

@@ -104,12 +104,12 @@ def test_underscores_in_a_name_count_as_dashes() -> None:
         ("x --strides 1", "--strides must be 2 whole numbers or own, got '1'."),
         (
             "x --mean 1 b",
-            "--mean must be one or more numbers or auto, got '1', 'b'. If 'b' is none of them, write -- before it: "
+            "--mean must be one or more numbers or auto, got '1', 'b'. If 'b' is not one of them, write -- before it: "
             "--mean 1 -- b",
         ),
         (
             "--counts 4 1 x y",
-            "--counts must be one or more whole numbers, got '4', '1', 'x', 'y'. If 'x' is none of them, write -- "
+            "--counts must be one or more whole numbers, got '4', '1', 'x', 'y'. If 'x' is not one of them, write -- "
             "before it: --counts 4 1 -- x y",
         ),
         ("x --counts", "--counts needs a value: one or more whole numbers."),

@@ -295,7 +295,7 @@ def test_an_empty_file_is_an_error_before_anything_is_written(run: Run, photos: 
     code, out, error = run("prepare", photos, tmp_path / "new", "--to", to)
     assert (code, out) == (1, "")
     assert error.splitlines()[1:] == [
-        f"tench prepare: {photos}/train/roof/1.jpg: empty (0 bytes), and so is 1 more. Leave empty images out "
+        f"tench prepare: {photos}/train/roof/1.jpg is empty (0 bytes), and so is 1 more. Leave empty images out "
         f"with --bad skip. 'tench check SOURCE' names every bad image."
     ]
     assert not (tmp_path / "new").exists()
@@ -311,14 +311,14 @@ def test_an_empty_file_is_an_error_before_anything_is_written(run: Run, photos: 
             ["--short-side", "64", "--square", "32"],
             "--short-side and --square both set the size. Give only one of them.",
         ),
-        (["--max-side", "4"], "--max-side 4: should be 8 to 65,500 pixels."),
-        (["--quality", "0"], "--quality 0: should be 1 to 100."),
-        (["--quality", "101"], "--quality 101: should be 1 to 100."),
+        (["--max-side", "4"], "--max-side must be 8 to 65,500 pixels, got 4."),
+        (["--quality", "0"], "--quality must be 1 to 100, got 0."),
+        (["--quality", "101"], "--quality must be 1 to 100, got 101."),
         (["--enlarge"], "--enlarge requires --short-side."),
-        (["--shards", "0"], "--shards: expected one or two numbers of at least 1, for train and for each other split."),
+        (["--shards", "0"], "--shards must be one or two numbers of at least 1, for train and for each other split."),
         (
             ["--shards", "1", "2", "3"],
-            "--shards: expected one or two numbers of at least 1, for train and for each other split.",
+            "--shards must be one or two numbers of at least 1, for train and for each other split.",
         ),
         (["--shard-size", "0"], "--shard-size must be more than 0."),
         (["--shard-size", "nan"], "--shard-size must be a finite number of megabytes, got nan."),
@@ -341,8 +341,16 @@ def test_an_empty_file_is_an_error_before_anything_is_written(run: Run, photos: 
             "--format pixels: TensorFlow does not decode it. Choose jpeg or png.",
         ),
         (["-j", "-3"], "The number of threads must be at least 1, or 0 for one per core; got -3."),
-        (["--splits", "dev"], "--splits dev: SOURCE has train, val. Splits that can be written: train, val, test."),
-        (["--splits", "test"], "--splits test: SOURCE has train, val. Splits that can be written: train, val, test."),
+        (
+            ["--splits", "dev"],
+            "--splits dev: not a split that can be written. SOURCE has train, val. Splits that can be written: train, "
+            "val, test.",
+        ),
+        (
+            ["--splits", "test"],
+            "--splits test: not a split that can be written. SOURCE has train, val. Splits that can be written: "
+            "train, val, test.",
+        ),
         (["--val-fraction", "0.1"], "--val-fraction takes images from train, but there is a split val already."),
         (
             ["--splits", "val", "--test-fraction", "0.1"],
@@ -391,13 +399,13 @@ def test_a_missing_source_is_a_usage_error(run: Run, tmp_path: Path) -> None:
 def test_a_destination_that_is_not_empty_is_a_usage_error(run: Run, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert usage_error(run, photos, tmp_path / "file") == (
-        f"{tmp_path}/file: is a file, but the destination must be a folder. Choose another destination."
+        f"{tmp_path}/file is a file, but the destination must be a folder. Choose another destination."
     )
     (tmp_path / "full").mkdir()
     for name in "dcba":
         (tmp_path / "full" / name).write_text("")
     assert usage_error(run, photos, tmp_path / "full") == (
-        f"{tmp_path}/full: already contains a, b, c, ... (4 in all), and nothing is overwritten. Choose a folder that "
+        f"{tmp_path}/full already contains a, b, c, ... (4 in all), and nothing is overwritten. Choose a folder that "
         "is empty or does not exist."
     )
     assert sorted(path.name for path in (tmp_path / "full").iterdir()) == list("abcd")
@@ -407,7 +415,7 @@ def test_a_destination_that_is_not_empty_is_a_usage_error(run: Run, photos: Path
 def test_a_destination_inside_the_source_is_a_usage_error(run: Run, photos: Path, inside: str) -> None:
     before = sorted(photos.rglob("*"))
     assert usage_error(run, photos, photos / inside) == (
-        f"{photos / inside}: is inside the source {photos}, which is never changed. Choose a folder outside it."
+        f"{photos / inside} is inside the source {photos}, which is never changed. Choose a folder outside it."
     )
     assert sorted(photos.rglob("*")) == before
 
@@ -417,7 +425,7 @@ def test_other_options_for_a_complete_destination_are_a_usage_error(run: Run, ph
     code, _, error = run("prepare", photos, tmp_path / "new", "--to", "tfrecord")
     assert code == 2
     assert error.splitlines()[-1].startswith(
-        f"tench prepare: {tmp_path}/new: was begun with a different source or different options: to was webdataset, "
+        f"tench prepare: {tmp_path}/new was begun with a different source or different options: to was webdataset, "
         "now tfrecord"
     )
 
@@ -480,7 +488,7 @@ def test_re_encoded_images_are_stored_upright_or_unchanged_and_never_tagged(
     dest = tmp_path / "new"
     code, out, _ = run("prepare", tmp_path / "photos", dest, "--to", "folder", "--format", "png", "--exif", choice)
     assert code == 0
-    done = "stored without it, in their present position" if choice == "ignore" else "turned upright"
+    done = "stored without it and not rotated" if choice == "ignore" else "turned upright"
     assert f"  note: 1 of a sample of 2 images has an EXIF orientation; images are {done}.\n" in out
     expected = decode(rotated(6), upright=choice != "ignore")
     with Image.open(dest / "train/cat/1.png") as made:

@@ -21,7 +21,8 @@ def test_a_file_larger_than_the_limit_is_refused_unread(tmp_path: Path) -> None:
     with (tmp_path / "classes.txt").open("wb") as file:
         file.truncate(20 * 10**9)
     assert refusal(tmp_path / "classes.txt") == (
-        f"{tmp_path}/classes.txt: has 20,000,000,000 bytes, but a class list may have at most 268,435,456. The file is "
+        f"{tmp_path}/classes.txt: the file has 20,000,000,000 bytes, but a class list may have at most 268,435,456. "
+        f"The file is "
         f"damaged or is something else. Replace it, or move it out of the dataset."
     )
     assert "at most 16,777,216" in refusal(tmp_path / "classes.txt", at_most=LIMITS.classes_bytes)
@@ -30,7 +31,7 @@ def test_a_file_larger_than_the_limit_is_refused_unread(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc, whose files say that they are empty")
 def test_a_file_with_more_bytes_than_its_stated_size_is_refused() -> None:
-    assert "/proc/self/maps: has 101 bytes, but a class list may have at most 100." in refusal(
+    assert "/proc/self/maps: the file has 101 bytes, but a class list may have at most 100." in refusal(
         Path("/proc/self/maps"), at_most=100
     )
 
@@ -38,8 +39,10 @@ def test_a_file_with_more_bytes_than_its_stated_size_is_refused() -> None:
 def test_a_pipe_a_folder_and_a_missing_file_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("nowhere")
-    assert refusal(tmp_path / "pipe") == f"{tmp_path}/pipe: is a named pipe, not a file. Pass a file or a folder."
-    assert refusal(tmp_path) == f"{tmp_path}: is a folder, not a file. Pass a file or a folder."
+    assert (
+        refusal(tmp_path / "pipe") == f"{tmp_path}/pipe: expected a file, found a named pipe. Pass a file or a folder."
+    )
+    assert refusal(tmp_path) == f"{tmp_path}: expected a file, found a folder. Pass a file or a folder."
     assert refusal(tmp_path / "missing") == f"{tmp_path}/missing: cannot be read (No such file or directory)."
     assert refusal(tmp_path / "link") == (
         f"{tmp_path}/link: cannot be read (No such file or directory). It is a link: restore its target, or remove it."

@@ -50,7 +50,7 @@ def test_an_option_that_the_layout_does_not_take_is_refused() -> None:
     with pytest.raises(UsageError) as error:
         open_source("digits", label="breed")
     assert str(error.value) == (
-        "digits: --label has no effect on the layout digits, which takes --min-images, --val-per-class."
+        "digits: --label has no effect on the layout digits, which accepts --min-images, --val-per-class."
     )
 
 
@@ -78,4 +78,4 @@ def test_keys_name_the_image_and_the_label() -> None:
 def test_keys_that_name_neither_are_refused(keys: str) -> None:
     with pytest.raises(UsageError) as error:
         SourceOptions(keys=keys).check()
-    assert str(error.value) == f"--keys {keys!r}: expected image=KEY,label=KEY, or one of the two."
+    assert str(error.value) == f"--keys must be image=KEY,label=KEY, or one of the two, got {keys!r}."

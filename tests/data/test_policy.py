@@ -52,7 +52,7 @@ def test_a_check_that_found_bad_images_stops_a_training_before_it_begins(damaged
     with pytest.raises(TenchError) as error:
         policy.apply(dataset, "fail", ["train", "val"])
     text, file = str(error.value), damaged / "train/petal/2.jpg"
-    assert text.startswith(f"{file}: empty (0 bytes) (train, petal/2.jpg). It is one of 3 bad images of {damaged}, by ")
+    assert text.startswith(f"{file}: empty (0 bytes) (train, petal/2.jpg). It is one of 3 bad images of {damaged}, ")
     assert text.endswith(
         "Restore them, leave them out with --bad skip, or decode JPEGs as far as they go with --bad fix."
     )

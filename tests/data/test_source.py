@@ -204,7 +204,7 @@ def test_a_source_that_changes_while_it_is_read_is_refused_and_not_remembered(
         return contents
 
     monkeypatch.setattr(folder, "read", slow)
-    with pytest.raises(TenchError, match=f"^{photos}/train/roof: changed while it was being read. Wait until"):
+    with pytest.raises(TenchError, match=f"^{photos}/train/roof changed while it was being read. Wait until"):
         open_source(photos)
     monkeypatch.setattr(folder, "read", read)
     assert len(open_source(photos).splits["train"]) == 18
@@ -219,7 +219,7 @@ def test_a_folder_that_vanishes_while_it_is_read_is_named(photos: Path, monkeypa
         return contents
 
     monkeypatch.setattr(folder, "read", slow)
-    with pytest.raises(TenchError, match=f"^{photos}/train/roof: changed while it was being read"):
+    with pytest.raises(TenchError, match=f"^{photos}/train/roof changed while it was being read"):
         open_source(photos)
 
 
@@ -276,7 +276,7 @@ def test_a_name_that_is_nearly_right_is_suggested(tmp_path: Path, monkeypatch: p
 
 
 def test_digits_has_no_settings() -> None:
-    with pytest.raises(UsageError, match=r"^digits:size=9: digits has no settings; write digits\.$"):
+    with pytest.raises(UsageError, match=r"^digits:size=9: digits has no settings\. Write digits\.$"):
         open_source("digits:size=9")
 
 
@@ -333,7 +333,7 @@ def test_a_file_without_a_dataset_is_an_error_that_shows_its_first_bytes(
     with pytest.raises(TenchError) as raised:
         open_source(tmp_path / "file")
     assert str(raised.value) == (
-        f"{tmp_path}/file: not a known kind of dataset; it {beginning}. Pass a folder or an archive of images, a "
+        f"{tmp_path}/file is not a known kind of dataset; it {beginning}. Pass a folder or an archive of images, a "
         "label file, or a container such as WebDataset, TFRecord, Parquet, HDF5 or .npz."
     )
 
@@ -343,7 +343,7 @@ def test_an_image_is_not_a_dataset_and_the_error_says_what_to_do(photo_folder: P
     with pytest.raises(TenchError) as raised:
         open_source(path)
     assert str(raised.value) == (
-        f"{path}: is one image, not a dataset. To train, pass the folder that contains the class folders. To "
+        f"{path} is one image, not a dataset. To train, pass the folder that contains the class folders. To "
         f"classify this image with a trained model: tench predict RUN {path}"
     )
 
@@ -396,7 +396,7 @@ def test_labels_are_mapped_by_id_when_the_classes_come_in_another_order(
     val = matched(dataset.splits["val"], dataset, other, "run 7")
     keys = val.keys()
     assert [other.ids[label] for label in val.labels] == [key.split("/")[0] for key in keys]
-    message = f"{photo_folder}: has the classes of run 7 in another order; labels are remapped by class id."
+    message = f"{photo_folder} has the classes of run 7 in another order; labels are remapped by class id."
     assert message in log.messages
 
 
@@ -411,12 +411,12 @@ def test_numbered_classes_are_matched_by_position_and_logged(photo_folder: Path,
     dataset = open_source(photo_folder)
     val = matched(dataset.splits["val"], dataset, Classes.numbered_to(3), "run 7")
     assert np.array_equal(val.labels, dataset.splits["val"].labels)
-    assert any("matched by position, as one side has only numbers" in message for message in log.messages)
+    assert any("matched by position, because one side has only numbers" in message for message in log.messages)
 
 
 def test_an_unknown_class_names_both_sides(photo_folder: Path) -> None:
     dataset = open_source(photo_folder)
-    with pytest.raises(TenchError, match=f"^{photo_folder} has 1 of its 3 classes that run 7 does not have: roof"):
+    with pytest.raises(TenchError, match=f"^1 of the 3 classes of {photo_folder} is not in run 7: roof"):
         matched(dataset.splits["val"], dataset, Classes.of(["water", "petal", "air"]), "run 7")
 
 
@@ -529,7 +529,7 @@ def test_two_layouts_in_one_folder_are_an_error_that_names_both(tmp_path: Path) 
     payload = struct.pack("<IfQQ", 0, 1.0, 0, 0) + b"image"
     frame = struct.pack("<II", 0xCED7230A, len(payload)) + payload + bytes(-len(payload) % 4)
     (tmp_path / "set/train.rec").write_bytes(frame)
-    with pytest.raises(TenchError, match=r"set: contains more than one dataset: mnist and recordio\. Move one away"):
+    with pytest.raises(TenchError, match=r"set contains more than one dataset: mnist and recordio\. Move one away"):
         open_source(tmp_path / "set")
 
 
@@ -578,7 +578,7 @@ def test_an_open_dataset_is_a_source_too_but_takes_no_options() -> None:
 def test_an_option_given_twice_with_two_values_is_refused(photo_folder: Path) -> None:
     with pytest.raises(UsageError) as error:
         open_source(photo_folder, SourceOptions(exclude=("a",)), exclude=("b",))
-    assert str(error.value) == "exclude is ['a'] in options, but ['b'] by name. Give one of them."
+    assert str(error.value) == "exclude is ['a'] in options, but ['b'] by name. Pass only one of them."
     same = open_source(photo_folder, SourceOptions(exclude=("water",)), exclude=["water"])
     assert same.classes.ids == ("petal", "roof")
 
@@ -602,7 +602,7 @@ def test_an_unknown_option_or_one_of_another_type_is_refused(
 def test_no_source_at_all_is_refused() -> None:
     with pytest.raises(UsageError) as error:
         open_source([])
-    assert str(error.value) == "No source is given. Give the path of a dataset, or digits."
+    assert str(error.value) == "No source is given. Pass the path of a dataset, or the name digits."
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [("gztar", ".tar.gz"), ("zip", ".zip")])

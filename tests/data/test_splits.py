@@ -52,8 +52,9 @@ def test_a_path_that_names_no_split_next_to_others_that_do_is_refused() -> None:
     with pytest.raises(TenchError) as error:
         group_by_split(["train.tar", "extra.tar"], "/set", "shards")
     assert str(error.value) == (
-        "/set: 1 of the shards have no split in their name (train, val or test): extra.tar. Others do: "
-        "train.tar (train). Leave them out with --exclude PATTERN, rename them, or name the files to use."
+        "/set: 1 of the shards without a split in the name (train, val or test): extra.tar. Others have one: "
+        "train.tar (train). Leave out those without a split with --exclude PATTERN, rename them, or pass only the "
+        "files to use."
     )
 
 
@@ -137,8 +138,12 @@ def test_split_from_takes_a_regular_expression_or_the_depth_of_a_folder() -> Non
 @pytest.mark.parametrize(
     ("how", "text"),
     [
-        ("(", "--split-from '(': not a valid regular expression (missing ), unterminated subpattern at position 0)."),
-        ("train", "--split-from 'train': has no group. Put parentheses around the part that names the split."),
+        (
+            "(",
+            "--split-from must be a valid regular expression, got '(' "
+            "(missing ), unterminated subpattern at position 0).",
+        ),
+        ("train", "--split-from 'train' has no group. Put parentheses around the part that names the split."),
     ],
 )
 def test_a_split_from_that_cannot_work_is_a_usage_error(how: str, text: str) -> None:

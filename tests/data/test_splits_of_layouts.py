@@ -150,8 +150,10 @@ def test_files_without_a_split_in_their_name_are_train_with_a_note(tmp_path: Pat
 def test_a_file_without_a_split_next_to_files_with_one_is_refused(tmp_path: Path, layout: str) -> None:
     said = refusal(make(tmp_path / "set", layout, "train", "extra"))
     assert said.startswith(f"{tmp_path}/set: ")
-    assert "have no split in their name (train, val or test): extra" in said
-    assert said.endswith("Leave them out with --exclude PATTERN, rename them, or name the files to use.")
+    assert "without a split in the name (train, val or test): extra" in said
+    assert said.endswith(
+        "Leave out those without a split with --exclude PATTERN, rename them, or pass only the files to use."
+    )
 
 
 def test_trainval_next_to_val_is_refused(tmp_path: Path, layout: str) -> None:

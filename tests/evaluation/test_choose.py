@@ -257,7 +257,7 @@ def test_weights_without_their_run_refuse_a_training_set_that_has_changed(tmp_pa
     with pytest.raises(TenchError) as refused:
         evaluate(weights)
     assert str(refused.value) == (
-        f"{tmp_path / 'set'}: has changed since {weights} was trained on it, and the weights come without a record of "
+        f"{tmp_path / 'set'} has changed since {weights} was trained on it, and the weights come without a record of "
         "its images, so it is unknown which images were held out. Evaluate the run directory instead of its weights, "
         "or use --split train to count all images."
     )

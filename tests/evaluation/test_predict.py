@@ -122,8 +122,8 @@ def test_a_pipe_and_a_file_larger_than_any_image_are_not_read(photos: list[str],
         file.truncate(40 * 10**9)
     files = [str(tmp_path / "pipe.jpg"), str(tmp_path / "huge.jpg"), photos[0]]
     pipe, huge, photo = predict(classifier_of(32, 36), files)
-    assert pipe.error == "is a named pipe, not a file. Pass a file or a folder."
-    assert str(huge.error).startswith("has 40,000,000,000 bytes, but an image may have at most 1,073,741,824.")
+    assert pipe.error == "expected a file, found a named pipe. Pass a file or a folder."
+    assert str(huge.error).startswith("the file has 40,000,000,000 bytes, but an image may have at most 1,073,741,824.")
     assert not photo.error
 
 
@@ -169,9 +169,9 @@ def test_pipes_devices_and_huge_files_are_named_and_the_others_classified(photos
     paths = [str(tmp_path / "pipe.jpg"), "/dev/zero", "/dev/null", str(tmp_path / "huge.jpg"), photos[0]]
     found = list(predict(classifier_of(24, 24), paths))
     assert [one.error for one in found] == [
-        "is a named pipe, not a file. Pass a file or a folder.",
-        *["is a device, not a file. Pass a file or a folder."] * 2,
-        "has 40,000,000,000 bytes, but an image may have at most 1,073,741,824. The file is damaged or "
+        "expected a file, found a named pipe. Pass a file or a folder.",
+        *["expected a file, found a device. Pass a file or a folder."] * 2,
+        "the file has 40,000,000,000 bytes, but an image may have at most 1,073,741,824. The file is damaged or "
         "is something else. Replace it, or move it out of the dataset.",
         None,
     ]

@@ -203,7 +203,9 @@ def test_an_unknown_policy_lists_the_forms(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["randaugment-0-9", "randaugment-2-31"])
 def test_a_randaugment_out_of_range_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=f"{name}: expected at least 1 operation, then a magnitude of 0 to 30"):
+    with pytest.raises(
+        UsageError, match=f"{name}: the number of operations must be at least 1 and the magnitude 0 to 30"
+    ):
         named_policy(name)
 
 

@@ -96,17 +96,17 @@ KINDS = "a path, a folder, a PIL image, a uint8 array or the bytes of an image f
         (
             COLOUR.transpose(2, 0, 1),
             f"image is an array of uint8 with shape (3, 20, 16); expected {EXPECTED}, or (N, H, W, C) for several "
-            "images. If the channels come first, give array.transpose(1, 2, 0).",
+            "images. If the channels come first, pass array.transpose(1, 2, 0).",
         ),
         (
             COLOUR.transpose(2, 0, 1)[None],
             f"image is an array of uint8 with shape (1, 3, 20, 16); expected {EXPECTED}, or (N, H, W, C) for several "
-            "images. If the channels come first, give array.transpose(0, 2, 3, 1).",
+            "images. If the channels come first, pass array.transpose(0, 2, 3, 1).",
         ),
         (
             np.zeros((5, 20, 16), np.uint8),
             f"image is an array of uint8 with shape (5, 20, 16); expected {EXPECTED}, or (N, H, W, C) for several "
-            "images. For several grey images, give list(array).",
+            "images. For several grey images, pass list(array).",
         ),
         (
             GREY[0],
@@ -118,7 +118,7 @@ KINDS = "a path, a folder, a PIL image, a uint8 array or the bytes of an image f
         ),
         (
             torch.from_numpy(COLOUR),
-            f"image is a torch Tensor; expected {KINDS}. For a uint8 tensor (C, H, W), give "
+            f"image is a torch Tensor; expected {KINDS}. For a uint8 tensor (C, H, W), pass "
             "tensor.permute(1, 2, 0).numpy().",
         ),
         ([None], f"images[0] is of type NoneType; expected {KINDS}."),
@@ -229,7 +229,7 @@ def test_the_error_about_a_folder_without_images_says_what_it_contains(tmp_path:
     with pytest.raises(TenchError) as refused:
         find_images([tmp_path])
     assert str(refused.value) == (
-        f"{tmp_path}: contains no images. It contains 1 file: 1 video (a.mp4). Videos: Save frames as JPEG, for "
+        f"{tmp_path} contains no images. It contains 1 file: 1 video (a.mp4). Videos: Save frames as JPEG, for "
         "example with ffmpeg."
     )
 

@@ -223,7 +223,7 @@ def test_parameters_override_the_levels() -> None:
     [
         ("rand_corp=1", "'rand_corp=1': not a parameter of MXNet's augmentation. Did you mean 'rand_crop'"),
         ("size=3", "'size=3': not a parameter of MXNet's augmentation."),
-        ("pad=wide", "'pad=wide': invalid value; an example is rotate_list=0,90 rand_crop=1."),
+        ("pad=wide", "'pad=wide': invalid value. An example of valid parameters: rotate_list=0,90 rand_crop=1."),
         ("pad", "'pad': invalid value"),
         ("mirror=2", "'mirror=2': invalid value"),
         ("brightness=nan", "'brightness=nan': invalid value"),

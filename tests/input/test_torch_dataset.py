@@ -167,7 +167,7 @@ def test_a_row_that_is_no_whole_number_is_refused(photo_folder: Path, row: objec
 def test_an_unknown_split_is_named(photo_folder: Path) -> None:
     with pytest.raises(TenchError) as error:
         tench.open_source(photo_folder).as_torch("test")
-    assert str(error.value) == f"{photo_folder}: has no split 'test'; it has train, val."
+    assert str(error.value) == f"{photo_folder} has no split 'test'; it has train, val."
 
 
 def test_unlabelled_images_have_the_label_minus_one(photo_folder: Path, tmp_path: Path) -> None:

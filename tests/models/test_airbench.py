@@ -63,5 +63,5 @@ def test_other_sizes_and_channels_work(channels: int, size: int) -> None:
 
 
 def test_an_image_that_is_too_small_is_refused_with_the_smallest_size() -> None:
-    with pytest.raises(UsageError, match=r"airbench94 cannot take images of 8 x 8 px .* at least 9 px"):
+    with pytest.raises(UsageError, match=r"airbench94 does not accept images of 8 x 8 px .* at least 9 px"):
         create("airbench94", num_classes=10, image_size=8)

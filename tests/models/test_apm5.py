@@ -67,7 +67,7 @@ def test_there_are_ten_networks_without_options() -> None:
     assert {name.removeprefix("apm5:") for name in find("apm5:*")} == set(names())
     assert describe("apm5:resnet50_v2").source == "apm5"
     for options, name in ((ModelOptions(dropout=0.1), "dropout"), (ModelOptions(drop_path=0.1), "drop_path")):
-        with pytest.raises(UsageError, match=rf"apm5:resnet18_v2 has no {name} to set to 0\.1: leave it out\."):
+        with pytest.raises(UsageError, match=rf"apm5:resnet18_v2 has no option {name}, which was set to 0\.1\."):
             create("apm5:resnet18_v2", num_classes=10, image_size=64, options=options)
 
 

@@ -145,23 +145,25 @@ def test_an_image_size_that_a_network_cannot_take_is_refused_with_the_reason(
     text = str(refusal.value)
     plural = "" if channels == 1 else "s"
     assert text.startswith(
-        f"{arch} cannot take images of {image_size} x {image_size} px with {channels} channel{plural}: "
+        f"{arch} does not accept images of {image_size} x {image_size} px with {channels} channel{plural}: "
     )
     assert reason in text
     assert f"\nIt is made for {usual}. Choose another image size or another network; tench models" in text
 
 
 def test_a_network_without_a_classifier_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"for two images it gives \(2, 2048, 16, 16\), not logits of shape \(2, 10\)"):
+    with pytest.raises(
+        UsageError, match=r"for two images it returned \(2, 2048, 16, 16\), expected logits of shape \(2, 10\)"
+    ):
         create("mobilenetv5_300m_enc", num_classes=10, image_size=256)
 
 
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"num_classes": 0}, "resnet18: the number of classes is 0; it must be at least 1."),
-        ({"image_size": -1}, "resnet18: the number of pixels a side is -1; it must be at least 1."),
-        ({"channels": 0}, "resnet18: the number of channels is 0; it must be at least 1."),
+        ({"num_classes": 0}, "resnet18: the number of classes must be at least 1, got 0."),
+        ({"image_size": -1}, "resnet18: the number of pixels per side must be at least 1, got -1."),
+        ({"channels": 0}, "resnet18: the number of channels must be at least 1, got 0."),
     ],
 )
 def test_numbers_below_one_are_refused_by_name(wrong: dict[str, int], text: str) -> None:
@@ -181,7 +183,7 @@ def test_the_note_describes_what_create_changed_and_is_none_if_nothing() -> None
     note = stem_note("resnet18", num_classes=10, image_size=32)
     assert note == (
         "Stem fitted to 32 px: the first convolution (conv1) has stride 1 instead of 2 and a 3x3 kernel instead of 7x7"
-        ", and the max pooling after it (maxpool) is left out."
+        ", and the max pooling after it (maxpool) is removed."
     )
     assert stem_note("resnet18", num_classes=10, image_size=224) is None
     assert stem_note("resnet20", num_classes=10, image_size=32) is None
@@ -206,7 +208,7 @@ def test_a_network_that_runs_only_with_its_own_stem_keeps_it(arch: str) -> None:
             Options(drop_path=0.1),
             "resnet50 has no drop_path in torchvision; timm:resnet50 may have it.",
         ),
-        ("vit_b_16", Options(drop_path=0.1), "vit_b_16 has no drop_path in torchvision. Leave that out"),
+        ("vit_b_16", Options(drop_path=0.1), "vit_b_16 has no drop_path in torchvision. Leave that option out"),
         (
             "mobilenet_v3_small",
             Options(drop_path=0.1),
@@ -225,12 +227,12 @@ def test_a_network_that_runs_only_with_its_own_stem_keeps_it(arch: str) -> None:
         (
             "swin_t",
             Options(dropout=0.1),
-            "swin_t has no dropout before its last layer in torchvision. Leave that out",
+            "swin_t has no dropout before its last layer in torchvision. Leave that option out",
         ),
-        ("maxvit_t", Options(dropout=0.1), "maxvit_t has no dropout in torchvision. Leave that out"),
+        ("maxvit_t", Options(dropout=0.1), "maxvit_t has no dropout in torchvision. Leave that option out"),
         ("timm:vgg11", Options(drop_path=0.1), "timm:vgg11 has no drop_path in timm."),
-        ("resnet20", Options(dropout=0.1), "resnet20 has no dropout to set to 0.1: leave it out."),
-        ("resnet50", Options(strides=(1, 1, 1, 2, 2)), "resnet50 has no strides"),
+        ("resnet20", Options(dropout=0.1), "resnet20 has no option dropout, which was set to 0.1."),
+        ("resnet50", Options(strides=(1, 1, 1, 2, 2)), "resnet50 has no option strides"),
     ],
 )
 def test_an_option_that_the_network_lacks_is_an_error_that_names_it(arch: str, options: Options, words: str) -> None:

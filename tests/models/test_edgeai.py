@@ -185,13 +185,13 @@ def test_the_default_strides_follow_the_image_size() -> None:
 
 @pytest.mark.parametrize("arch", FIXED)
 def test_networks_with_fixed_strides_refuse_others(arch: str) -> None:
-    with pytest.raises(UsageError, match=rf"edgeai:{arch} has no strides to set to 1 1 1 2 2: leave it out\."):
+    with pytest.raises(UsageError, match=rf"edgeai:{arch} has no option strides, which was set to 1 1 1 2 2\."):
         create(f"edgeai:{arch}", num_classes=10, image_size=64, options=ModelOptions(strides=(1, 1, 1, 2, 2)))
 
 
 @pytest.mark.parametrize("strides", [(1, 2), (2, 2, 2, 2, 3), ()])
 def test_anything_but_five_strides_of_1_or_2_is_refused(strides: tuple[int, ...]) -> None:
-    with pytest.raises(UsageError, match="edgeai:resnet18_x1 takes five strides of 1 or 2, not"):
+    with pytest.raises(UsageError, match="edgeai:resnet18_x1 needs five strides of 1 or 2, got"):
         create("edgeai:resnet18_x1", num_classes=10, image_size=64, options=ModelOptions(strides=strides))
 
 
@@ -210,7 +210,7 @@ def test_dropout_is_off_except_in_v3_and_can_be_enabled(arch: str, rate: float) 
     ("options", "name"), [(ModelOptions(dropout=0.1), "dropout"), (ModelOptions(drop_path=0.1), "drop_path")]
 )
 def test_a_resnet_has_no_rates(options: ModelOptions, name: str) -> None:
-    with pytest.raises(UsageError, match=rf"edgeai:resnet50_x1 has no {name} to set to 0\.1: leave it out\."):
+    with pytest.raises(UsageError, match=rf"edgeai:resnet50_x1 has no option {name}, which was set to 0\.1\."):
         create("edgeai:resnet50_x1", num_classes=10, image_size=64, options=options)
 
 

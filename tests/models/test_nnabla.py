@@ -134,12 +134,12 @@ def test_a_network_without_dropout_refuses_a_rate(arch: str) -> None:
     with torch.device("meta"):
         network = build(arch, num_classes=10, image_size=64, channels=3)
     assert not any(isinstance(module, nn.Dropout) and module.p > 0 for module in network.modules())
-    with pytest.raises(UsageError, match=rf"nnabla:{arch} has no dropout to set to 0\.1: leave it out\."):
+    with pytest.raises(UsageError, match=rf"nnabla:{arch} has no option dropout, which was set to 0\.1\."):
         create(f"nnabla:{arch}", num_classes=10, image_size=64, options=ModelOptions(dropout=0.1))
 
 
 def test_only_an_efficientnet_has_stochastic_depth() -> None:
-    with pytest.raises(UsageError, match=r"nnabla:mobilenet_v2 has no drop_path to set to 0\.1: leave it out\."):
+    with pytest.raises(UsageError, match=r"nnabla:mobilenet_v2 has no option drop_path, which was set to 0\.1\."):
         create("nnabla:mobilenet_v2", num_classes=10, image_size=64, options=ModelOptions(drop_path=0.1))
 
 

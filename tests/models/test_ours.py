@@ -75,11 +75,11 @@ def test_the_last_map_of_a_cifar_resnet_is_a_quarter_of_the_image() -> None:
 
 
 def test_the_error_about_another_depth_states_the_rule() -> None:
-    with pytest.raises(ValueError, match=r"a ResNet of 21 layers: the depth must be 6 n \+ 2"):
+    with pytest.raises(ValueError, match=r"the depth of a ResNet must be 6 n \+ 2, got 21"):
         small_plan(21)
-    with pytest.raises(ValueError, match=r"a ResNet of 168 layers: the depth must be 9 n \+ 2"):
+    with pytest.raises(ValueError, match=r"the depth of a ResNet must be 9 n \+ 2, got 168"):
         small_plan(168)
-    with pytest.raises(ValueError, match="a ResNet of 20 layers: the depth must be one of 18, 34, 50, 101"):
+    with pytest.raises(ValueError, match="the depth of a ResNet must be one of 18, 34, 50, 101"):
         large_plan(20)
 
 

@@ -146,37 +146,38 @@ NAME = "tests.models.test_own_network"
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (takes_nothing, "has no parameter num_classes, with which it is called."),
+        (takes_nothing, " has no parameter num_classes, but it is called with one. Add it."),
         (
             needs_more,
-            "needs width, but is called only with num_classes, image_size and channels. Give the others a default.",
+            " needs width, but is called only with num_classes, image_size and channels. Give its other parameters "
+            "defaults.",
         ),
-        (gives_a_number, "returned int, expected a torch.nn.Module."),
+        (gives_a_number, " returned int, expected a torch.nn.Module."),
         (
             too_many,
-            "returned shape (2, 6) in evaluation mode for images of shape (2, 1, 8, 8), expected logits of shape (2, "
+            " returned shape (2, 6) in evaluation mode for images of shape (2, 1, 8, 8), expected logits of shape (2, "
             "5): one number for each class.",
         ),
         (
             two_answers_in_training,
-            "returned tuple in training mode for images of shape (2, 1, 8, 8), expected logits of shape (2, 5): one "
+            " returned tuple in training mode for images of shape (2, 1, 8, 8), expected logits of shape (2, 5): one "
             "number for each class.",
         ),
-        (whole_numbers, "returned logits of type torch.int64, expected floating point."),
-        (nothing_to_train, "has no parameters, so there is nothing to train."),
+        (whole_numbers, " returned logits of type torch.int64, expected floating point."),
+        (nothing_to_train, " has no parameters, so there is nothing to train."),
         (
             Growing,
-            "'seen' appears in its state_dict() when it is trained, so its weights would not fit a new network. "
+            ": 'seen' appears in its state_dict() when it is trained, so its weights would not fit a new network. "
             "Register it in __init__.",
         ),
-        (Forgetful, "its state_dict() lacks the parameter 'head.weight', which would not be saved."),
-        (WithExtraState, "'_extra_state' in its state_dict() is dict, but only tensors are saved. Make it a buffer."),
+        (Forgetful, ": its state_dict() lacks the parameter 'head.weight', which would not be saved."),
+        (WithExtraState, ": '_extra_state' in its state_dict() is dict, but only tensors are saved. Make it a buffer."),
     ],
 )
 def test_a_function_that_makes_no_suitable_network_is_refused(function: Callable[..., nn.Module], message: str) -> None:
     with pytest.raises(UsageError) as refused:
         create_own(function, **SIZE)
-    assert str(refused.value) == f"{function.__module__}:{function.__qualname__}: {message}"
+    assert str(refused.value) == f"{function.__module__}:{function.__qualname__}{message}"
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ def test_a_function_that_makes_no_suitable_network_is_refused(function: Callable
 def test_a_network_whose_code_fails_is_named(network: Callable[..., nn.Module], message: str) -> None:
     with pytest.raises(TenchError) as failed:
         create_own(network, **SIZE)
-    assert str(failed.value).startswith(f"{NAME}:{network.__name__}: {message} ({__file__}, line ")
+    assert str(failed.value).startswith(f"{NAME}:{network.__name__} {message} ({__file__}, line ")
 
 
 @pytest.mark.parametrize(
@@ -208,7 +209,7 @@ def test_a_checked_network_names_itself_for_every_batch(count: int, message: str
     assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 5)
     with pytest.raises(TenchError) as failed:
         network(torch.zeros(count, 1, 8, 8))
-    assert str(failed.value).startswith(f"{NAME}:OnlyInPairs: {message}")
+    assert str(failed.value).startswith(f"{NAME}:OnlyInPairs {message}")
 
 
 def test_a_known_network_is_not_wrapped() -> None:
@@ -220,14 +221,16 @@ def test_the_error_about_a_network_that_fails_on_the_images_names_it() -> None:
     with pytest.raises(TenchError) as failed:
         create_own(only_for_colour, **SIZE)
     assert str(failed.value).startswith(
-        f"{only_for_colour.__module__}:only_for_colour: failed when called in evaluation mode with images of shape (2, "
+        f"{only_for_colour.__module__}:only_for_colour failed when called in evaluation mode with images of shape (2, "
         "1, 8, 8): RuntimeError: Given groups=1, weight of size [4, 3, 3, 3]"
     )
 
 
 @pytest.mark.parametrize("options", [ModelOptions(dropout=0.1), ModelOptions(strides=(1, 1, 1, 2, 2))])
 def test_options_of_known_networks_are_refused(options: ModelOptions) -> None:
-    with pytest.raises(UsageError, match=r"too_many has no (dropout|strides) to set to .+: leave it out\.$"):
+    with pytest.raises(
+        UsageError, match=r"too_many has no option (dropout|strides), which was set to .+\. Leave that option out\.$"
+    ):
         create_own(too_many, options=options, **SIZE)
 
 
@@ -239,7 +242,9 @@ def test_a_blur_is_added_to_a_network_from_a_function_and_not_to_a_module() -> N
 
     with_blur = create_own(strided, options=ModelOptions(blurpool=True), **SIZE)
     assert with_blur.get_buffer("1.blur").shape == (16, 1, 3, 3)
-    with pytest.raises(UsageError, match="object:Sequential is used as it is: leave blurpool out"):
+    with pytest.raises(
+        UsageError, match=r"object:Sequential is a module, which is used unchanged\. Leave out blurpool"
+    ):
         create_own(strided(5), options=ModelOptions(blurpool=True), **SIZE)
 
 
@@ -255,6 +260,6 @@ def test_create_does_not_import_code() -> None:
     with pytest.raises(UsageError) as refused:
         create("os:system", num_classes=2, image_size=32)
     assert str(refused.value) == (
-        "'os:system' names Python code. Only tench train -a and tench.fit(model=...) take a network of your own. Known "
-        "systems: apm5, edgeai, mxnet, nnabla, tench, timm, torchvision."
+        "'os:system' names Python code. Only tench train -a and tench.fit(model=...) accept a network of your own. "
+        "Known systems: apm5, edgeai, mxnet, nnabla, tench, timm, torchvision."
     )

@@ -43,14 +43,15 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_ones() -> None:
     text = str(refusal.value)
     assert text.startswith("No network is called 'rasnet50'. Did you mean ")
     assert "'resnet50'" in text
-    assert text.endswith("? tench models PATTERN lists them. A network of your own is MODULE:FUNCTION.")
+    assert text.endswith("? tench models PATTERN lists them. Write a network of your own as MODULE:FUNCTION.")
 
 
 def test_the_error_about_a_name_unlike_any_other_gives_the_list_command() -> None:
     with pytest.raises(UsageError) as refusal:
         source_of("zzzzzzzzzz")
     assert str(refusal.value) == (
-        "No network is called 'zzzzzzzzzz'. tench models PATTERN lists them. A network of your own is MODULE:FUNCTION."
+        "No network is called 'zzzzzzzzzz'. tench models PATTERN lists them. Write a network of your own as "
+        "MODULE:FUNCTION."
     )
 
 

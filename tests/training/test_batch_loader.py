@@ -106,7 +106,7 @@ def test_another_split_is_shown_in_the_evaluation_view(photo_folder: Path, tmp_p
         assert same(test.epoch(0), val.epoch(0)) == 2
     with pytest.raises(TenchError) as error:
         tench.loader(tmp_path / "photos", "tset", SMALL)
-    assert str(error.value) == f"{tmp_path / 'photos'}: has no split 'tset'; it has train, val, test."
+    assert str(error.value) == f"{tmp_path / 'photos'} has no split 'tset'; it has train, val, test."
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

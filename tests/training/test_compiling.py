@@ -146,7 +146,7 @@ def test_a_trial_that_exceeds_its_share_of_the_training_is_abandoned(
     with caplog.at_level(logging.INFO, "tench"):
         assert not compiling.compile_pays(small_network(), torch.zeros(8, 3, 8, 8), work, passes=200)
     assert caplog.messages[0].startswith("Trying torch.compile, for at most 0 min: the training takes about 0.0 h")
-    assert caplog.messages[1:] == ["Compile: off; compiling was not done after 0 min."]
+    assert caplog.messages[1:] == ["Compile: off; compiling had not finished after 0 min."]
 
 
 def test_a_limit_that_is_not_reached_interrupts_nothing_later() -> None:

@@ -161,7 +161,7 @@ def test_a_run_begun_with_other_weights_is_refused(first: Path, photos: Path, tm
 
 def test_weights_of_another_network_leave_no_run_behind(first: Path, photos: Path, tmp_path: Path) -> None:
     recipe = QUICK.replace(weights=str(first), arch="mlp")
-    with pytest.raises(TenchError, match="its weights do not fit mlp"):
+    with pytest.raises(TenchError, match="the weights do not fit mlp"):
         fit(photos, recipe=recipe, run=tmp_path / "run", options=OPTIONS)
     assert not Run(tmp_path / "run").exists
 
@@ -193,4 +193,4 @@ def test_strides_that_its_weights_were_not_trained_with_are_refused(tmp_path: Pa
     other = QUICK.replace(weights=str(begun), strides=(2, 2, 2, 2, 2))
     with pytest.raises(UsageError) as refused:
         fit(OTHER, recipe=other, run=tmp_path / "run", options=OPTIONS)
-    assert str(refused.value) == (f"{begun}: its network was created with --strides 1 1 2 2 2. Add that option.")
+    assert str(refused.value) == (f"{begun}: the network was created with --strides 1 1 2 2 2. Add that option.")

@@ -494,8 +494,8 @@ def test_another_recipe_is_refused_with_the_differences(undisturbed: Path) -> No
     with pytest.raises(UsageError) as refused:
         train(undisturbed, SMALL.replace(lr=0.5, epochs=4))
     assert str(refused.value) == (
-        f"{undisturbed}: was started with a different recipe or dataset: optimizer.lr was 0.02, now 0.5. Continue it "
-        "with the same command, or name a new --run.\n"
+        f"{undisturbed}: the run was started with a different recipe or dataset: optimizer.lr was 0.02, now 0.5. "
+        "Continue it with the same command, or name a new --run.\n"
         f"To train on from its weights: tench train {SOURCE} --weights {undisturbed} --epochs 3 --run NEW_RUN"
     )
 
@@ -508,8 +508,8 @@ def test_an_auto_in_the_recipe_of_a_run_is_an_error(undisturbed: Path, tmp_path:
     with pytest.raises(UsageError) as refused:
         fit(run=run, options=OPTIONS)
     assert str(refused.value) == (
-        f"{path}: input.eval_resize must have a value here, not auto. It belongs to a run and holds the values the run "
-        "trains with: restore them, or name a new --run."
+        f"{path}: input.eval_resize must have a value here, not auto. This file stores the values that a run trains "
+        "with. Restore it, or name a new --run."
     )
 
 
@@ -652,7 +652,10 @@ def test_validation_uses_the_batch_size_of_a_training_pass(tmp_path: Path, monke
 def test_a_warmup_as_long_as_the_training_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         train(tmp_path, SMALL.replace(epochs=1, warmup="5 epochs"))
-    assert "Note: the warm-up (5 epochs) is as long as the training: the learning rate only rises." in caplog.text
+    assert (
+        "Note: the warm-up (5 epochs) is at least as long as the training, so the learning rate only rises."
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize(
@@ -672,7 +675,7 @@ def test_a_batch_norm_with_one_value_is_refused_before_the_first_step(
     recipe = SMALL.replace(arch="resnet18", **values)  # its last map is one pixel for images of 8
     with pytest.raises(UsageError) as refused:
         train(tmp_path / "run", recipe)
-    assert str(refused.value).startswith("resnet18: cannot learn from a single image (Expected more than 1 value")
+    assert str(refused.value).startswith("resnet18 cannot learn from a single image (Expected more than 1 value")
     assert str(refused.value).endswith(f"but {reason}.")
     assert not (tmp_path / "run" / "recipe.yaml").exists()
 
@@ -828,7 +831,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(begun: Path) -> None:
     with pytest.raises(TenchError) as refused:
         train(begun)
     assert str(refused.value) == (
-        f"{begun / 'last.ckpt'}: is a checkpoint of resnet20, but this run trains mlp. "
+        f"{begun / 'last.ckpt'} is a checkpoint of resnet20, but this run trains mlp. "
         "Restore the run's own checkpoint, or name a new --run."
     )
 
@@ -840,7 +843,7 @@ def test_a_checkpoint_of_other_sizes_is_refused_naming_the_first_difference(begu
     with pytest.raises(TenchError) as refused:
         train(begun)
     assert str(refused.value) == (
-        f"{begun / 'last.ckpt'}: its weights do not fit mlp for these classes: 1.weight has shape (128, 5) instead of "
+        f"{begun / 'last.ckpt'}: the weights do not fit mlp for these classes: 1.weight has shape (128, 5) instead of "
         "(128, 192). They belong to another architecture. Name that architecture, or start a new run."
     )
 
@@ -876,7 +879,7 @@ def test_a_missing_checkpoint_does_not_make_the_run_start_over(undisturbed: Path
     with pytest.raises(TenchError) as refused:
         train(begun)
     assert str(refused.value) == (
-        f"{begun / 'last.ckpt'}: missing, but metrics.jsonl has 3 epochs. Restore a copy, or name a new --run."
+        f"{begun / 'last.ckpt'} is missing, but metrics.jsonl has 3 epochs. Restore a copy, or name a new --run."
     )
 
 

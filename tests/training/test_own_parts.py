@@ -201,7 +201,7 @@ def test_a_loss_that_cannot_train_is_refused(loss: Callable[..., Any], message: 
     assert (
         str(refused.value)
         .removesuffix(".")
-        .startswith(f"{loss.__module__}:{loss.__name__}: {message.removesuffix('.')}")
+        .startswith(f"{loss.__module__}:{loss.__name__} {message.removesuffix('.')}")
     )
 
 
@@ -209,14 +209,17 @@ def test_a_loss_with_its_own_weights_is_refused() -> None:
     with pytest.raises(UsageError) as refused:
         require_loss(nn.Linear(3, 1), 3, CPU, mixed=False)
     assert str(refused.value) == (
-        "object:Linear: has its own parameters, which would not be trained. Make them buffers."
+        "object:Linear has its own parameters, which would not be trained. Make them buffers."
     )
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"loss": "bce"}, "recipe: training.loss is bce, but loss= passes a different one. Leave one of them out."),
+        (
+            {"loss": "bce"},
+            "recipe: training.loss is bce, but the argument loss is another one. Leave one of them out.",
+        ),
         (
             {"label_smoothing": 0.1},
             "recipe: training.label_smoothing must be 0 with a loss of your own, got 0.1.",
@@ -235,7 +238,7 @@ def test_a_policy_that_conflicts_with_the_recipes_is_refused(tmp_path: Path, par
     with pytest.raises(UsageError) as refused:
         train(tmp_path, SMALL.replace(policy="randaugment-2-9"), policy=parts["policy"])
     assert str(refused.value) == (
-        "recipe: augment.policy is randaugment-2-9, but policy= passes a different one. Leave one of them out."
+        "recipe: augment.policy is randaugment-2-9, but the argument policy is another one. Leave one of them out."
     )
 
 
@@ -262,7 +265,7 @@ def test_the_policy_gives_the_same_image_with_any_number_of_threads(tmp_path: Pa
     [
         (lambda image, rng: image.astype(np.float32), "type float32, expected uint8 of shape (8, 8, 3)."),
         (lambda image, rng: image[:4], "shape (4, 8, 3) and type uint8, expected uint8 of shape (8, 8, 3)."),
-        (lambda image, rng: None, "object:<lambda>: returned NoneType, expected a numpy array."),
+        (lambda image, rng: None, "object:<lambda> returned NoneType, expected a numpy array."),
         (lambda image, rng: image.missing, "AttributeError: 'numpy.ndarray' object has no attribute 'missing'"),
     ],
 )
@@ -302,26 +305,26 @@ def test_the_batch_augmentation_comes_last_and_the_network_gets_what_it_returns(
 @pytest.mark.parametrize(
     ("augment", "message"),
     [
-        (lambda images, targets: images, "object:<lambda>: returned Tensor, expected a tuple (images, targets) of"),
+        (lambda images, targets: images, "object:<lambda> returned Tensor, expected a tuple (images, targets) of"),
         (
             lambda images, targets: (images[:2], targets),
-            "object:<lambda>: returned images of shape (2, 3, 8, 8), expected (8, 3, H, W).",
+            "object:<lambda> returned images of shape (2, 3, 8, 8), expected (8, 3, H, W).",
         ),
         (
             lambda images, targets: (images[..., :0], targets),
-            "object:<lambda>: returned images of shape (8, 3, 8, 0), expected (8, 3, H, W).",
+            "object:<lambda> returned images of shape (8, 3, 8, 0), expected (8, 3, H, W).",
         ),
         (
             lambda images, targets: (images.double(), targets),
-            "object:<lambda>: returned images of type torch.float64, expected float32.",
+            "object:<lambda> returned images of type torch.float64, expected float32.",
         ),
         (
             lambda images, targets: (images.to("meta"), targets),
-            "object:<lambda>: returned a tensor on meta, expected cpu.",
+            "object:<lambda> returned a tensor on meta, expected cpu.",
         ),
         (
             lambda images, targets: (images, torch.full_like(targets, 3)),
-            "object:<lambda>: returned labels from 3 to 3, expected 0 to 2.",
+            "object:<lambda> returned labels from 3 to 3, expected 0 to 2.",
         ),
         (
             lambda images, targets: (images, targets[:2]),
@@ -368,7 +371,7 @@ def test_a_loss_is_named_if_it_goes_wrong_after_its_trial(
 ) -> None:
     with pytest.raises(TenchError) as stopped:
         train(tmp_path, loss=_only_at_first(loss))
-    assert str(stopped.value).startswith(f"object:<lambda>: {message}")
+    assert str(stopped.value).startswith(f"object:<lambda> {message}")
 
 
 def test_a_loss_that_changes_its_targets_is_refused() -> None:
@@ -377,7 +380,7 @@ def test_a_loss_that_changes_its_targets_is_refused() -> None:
 
     with pytest.raises(TenchError) as refused:
         require_loss(clearing, 3, CPU, mixed=False)
-    assert str(refused.value) == "object:clearing: changes its targets in place. Change a copy of them instead."
+    assert str(refused.value) == "object:clearing changes its targets in place. Change a copy of them instead."
 
 
 class _Unsteady(nn.Module):
@@ -396,7 +399,7 @@ def test_a_network_that_goes_wrong_in_the_validation_is_named(tmp_path: Path) ->
     with pytest.raises(TenchError) as stopped:
         train(tmp_path, model=_Unsteady)
     assert str(stopped.value) == (
-        "tests.training.test_own_parts:_Unsteady: returned shape (1, 3) in evaluation mode for images of shape (8, 3, "
+        "tests.training.test_own_parts:_Unsteady returned shape (1, 3) in evaluation mode for images of shape (8, 3, "
         "8, 8), expected logits of shape (8, 3): one number for each class."
     )
 
@@ -412,7 +415,7 @@ def test_a_value_that_is_not_a_function_is_refused(tmp_path: Path) -> None:
     wrong: Any = "focal"
     with pytest.raises(UsageError) as refused:
         train(tmp_path, loss=wrong)
-    assert str(refused.value) == "loss= is str, expected a function."
+    assert str(refused.value) == "loss must be callable, got str."
 
 
 # From the command line

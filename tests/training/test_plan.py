@@ -236,7 +236,7 @@ def test_a_network_with_bgr_in_its_name_takes_bgr_images_and_this_is_logged(
             "rgb": ((0.485, 0.456, 0.406), (0.1, 0.2, 0.3)),
             "bgr": ((0.406, 0.456, 0.485), (0.3, 0.2, 0.1)),
         }[order]
-    assert any("takes BGR images" in message for message in caplog.messages) == (order == "bgr")
+    assert any("expects BGR images" in message for message in caplog.messages) == (order == "bgr")
 
 
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
@@ -297,7 +297,7 @@ def test_a_network_for_one_size_is_refused_for_other_sizes() -> None:
     require_sizes(nn.Conv2d(1, 2, 3), recipe)
     with pytest.raises(UsageError) as refused:
         require_sizes(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), recipe.replace(arch="mlp"))
-    assert str(refused.value).startswith("mlp: was created for images of 8 px and does not accept 6 px (mat1 and mat2")
+    assert str(refused.value).startswith("mlp was created for images of 8 px and does not accept 6 px (mat1 and mat2")
     assert str(refused.value).endswith("Leave train_size and ramp_from at auto, or choose another network.")
 
 
@@ -422,7 +422,7 @@ def test_the_labels_of_another_source_are_matched_by_class_name(
     assert len(names) == 6
     assert all(key.startswith(f"{name}/") for key, name in names.items())
     assert (
-        f"{tmp_path / 'other'}: has the classes of {tmp_path / 'mine'} in another order; labels are remapped by "
+        f"{tmp_path / 'other'} has the classes of {tmp_path / 'mine'} in another order; labels are remapped by "
         "class id." in caplog.messages
     )
 
@@ -457,7 +457,7 @@ def test_a_class_that_training_does_not_have_is_refused_by_name(tmp_path: Path) 
     with pytest.raises(TenchError) as refused:
         open_data(str(tmp_path / "mine"), str(tmp_path / "other"), Input())
     assert str(refused.value) == (
-        f"{tmp_path / 'other'} has 1 of its 2 classes that {tmp_path / 'mine'} does not have: z. "
+        f"1 of the 2 classes of {tmp_path / 'other'} is not in {tmp_path / 'mine'}: z. "
         f"{tmp_path / 'mine'} has 2 classes: a, b. Check that both are from the same dataset."
     )
 
@@ -469,7 +469,7 @@ def test_a_validation_set_of_one_class_is_refused(tmp_path: Path) -> None:
         open_data(str(tmp_path), None, Input())
     assert str(refused.value) == (
         f"{tmp_path} (val): all 5 images are of one class, but there are 3 classes. This happens if a flat folder of "
-        "validation images is read as one class. It needs class folders or a file with the labels."
+        "validation images is read as one class. Sort the images into class folders, or add a file with the labels."
     )
 
 
@@ -505,7 +505,7 @@ def test_training_images_without_labels_are_refused(found_as: Callable[[dict[str
 
 def test_a_split_without_images_is_refused(found_as: Callable[[dict[str, list[int]]], None]) -> None:
     found_as({"train": [0, 1], "val": []})
-    with pytest.raises(TenchError, match=r"made \(val\): has no images\."):
+    with pytest.raises(TenchError, match=r"made \(val\) has no images\."):
         open_data("made", None, Input())
 
 
@@ -513,7 +513,7 @@ def test_a_source_without_train_is_refused(tmp_path: Path) -> None:
     write_images(tmp_path / "val", "a b", 2)
     with pytest.raises(TenchError) as refused:
         open_data(str(tmp_path), None, Input())
-    assert str(refused.value) == f"{tmp_path}: has no split 'train'; it has val."
+    assert str(refused.value) == f"{tmp_path} has no split 'train'; it has val."
 
 
 def test_a_missing_source_is_a_usage_error(tmp_path: Path) -> None:

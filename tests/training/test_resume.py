@@ -71,7 +71,7 @@ def test_a_killed_run_with_more_epochs_ends_like_one_planned_for_them(
         train(tmp_path / "grown", epochs=3)
     assert_same_outcome(tmp_path / "grown", expected)
     assert (
-        f"{tmp_path / 'grown'}: now has 3 epochs instead of 2; the steps so far are the same in both."
+        f"{tmp_path / 'grown'}: the run now has 3 epochs instead of 2; the steps so far are the same in both."
         in caplog.messages
     )
 
@@ -119,7 +119,7 @@ def test_more_epochs_are_refused_if_the_steps_so_far_would_have_been_different(
     run = train(tmp_path / "run", **values)
     epochs = f"{values.get('epochs', 2):g}"
     assert refusal(run, **{**values, "epochs": 4}) == [
-        f"RUN: was started with {epochs} epochs and cannot continue to 4: {reason}.",
+        f"RUN: the run was started with {epochs} epochs and cannot continue to 4: {reason}.",
         f"To train on from its weights: tench train {SOURCE} --weights RUN --epochs {epochs} --run NEW_RUN",
     ]
 
@@ -127,7 +127,7 @@ def test_more_epochs_are_refused_if_the_steps_so_far_would_have_been_different(
 def test_fewer_epochs_than_taken_are_refused(tmp_path: Path) -> None:
     run = train(tmp_path / "run")
     assert refusal(run, epochs=1) == [
-        "RUN: has already trained 2 epochs (16 steps), but --epochs is 1. Increase it, or name a new --run."
+        "RUN: the run has already trained for 2 epochs (16 steps), but --epochs is 1. Increase it, or name a new --run."
     ]
 
 
@@ -150,11 +150,11 @@ def test_a_finished_run_prints_the_command_that_trains_it_for_longer(
 def test_changing_an_explicit_value_to_auto_is_refused_and_both_are_named(tmp_path: Path) -> None:
     run = train(tmp_path / "run", eval_resize=9)
     assert refusal(run)[0] == (
-        "RUN: was started with a different recipe or dataset: input.eval_resize was 9, now auto. Continue it with the "
-        "same command, or name a new --run."
+        "RUN: the run was started with a different recipe or dataset: input.eval_resize was 9, now auto. Continue it "
+        "with the same command, or name a new --run."
     )
     assert refusal(run, eval_resize=10)[0].startswith(
-        "RUN: was started with a different recipe or dataset: input.eval_resize was 9, now 10. "
+        "RUN: the run was started with a different recipe or dataset: input.eval_resize was 9, now 10. "
     )
 
 

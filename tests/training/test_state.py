@@ -276,10 +276,10 @@ WRONG: list[tuple[list[Any], Any, str]] = [
     (["optimizer", "param_groups"], [], "optimizer.param_groups has 0 groups, but should have "),
     (["optimizer", "param_groups"], [{"lr": "x"}], "optimizer.param_groups[0].lr is 'x', but should be a number"),
     (["optimizer", "state"], [], "optimizer.state is [], but should be keys and values"),
-    (["optimizer", "state", 99], {}, "optimizer.state[99] belongs to no parameter: there are 7"),
-    (["optimizer", "state", "0"], {}, "optimizer.state['0'] belongs to no parameter: there are 7"),
+    (["optimizer", "state", 99], {}, "optimizer.state[99] belongs to no parameter; the network has 7"),
+    (["optimizer", "state", "0"], {}, "optimizer.state['0'] belongs to no parameter; the network has 7"),
     (["optimizer", "state", 0], {}, "optimizer.state[0].momentum_buffer is missing"),
-    (["optimizer", "state", 0, "more"], torch.zeros(1), "optimizer.state[0].'more' is not part of it"),
+    (["optimizer", "state", 0, "more"], torch.zeros(1), "optimizer.state[0].'more' is unexpected"),
     (MOMENTUM, 5, "optimizer.state[0] is {'momentum_buffer': 5}, but should be keys and values"),
     (MOMENTUM, torch.zeros(1), f"{OF_MOMENTUM} {OF_SHAPE((1,), 'float32')}"),
     (MOMENTUM, torch.zeros(7), f"{OF_MOMENTUM} {OF_SHAPE((7,), 'float32')}"),
@@ -296,13 +296,13 @@ def test_the_error_about_a_checkpoint_with_invalid_values_names_the_key(
     state = fresh_state()
     with pytest.raises(TenchError) as refused:
         state.load(put(finished, path, value), finished["arch"], "last.ckpt")
-    assert str(refused.value).startswith(f"last.ckpt: is not a checkpoint of this run: {reason}")
+    assert str(refused.value).startswith(f"last.ckpt is not a checkpoint of this run: {reason}")
     assert str(refused.value).endswith(". Restore the run's own checkpoint, or name a new --run.")
 
 
 @pytest.mark.parametrize("saved", [None, [], 5, "text", torch.zeros(3)])
 def test_a_file_that_is_not_a_checkpoint_is_refused(saved: Any) -> None:
-    with pytest.raises(TenchError, match=r"^last\.ckpt: is not a checkpoint of this run:  is "):
+    with pytest.raises(TenchError, match=r"^last\.ckpt is not a checkpoint of this run: it is "):
         fresh_state().load(saved, "tiny", "last.ckpt")
 
 
@@ -334,6 +334,6 @@ def test_a_checkpoint_of_a_later_step_than_the_run_has_is_refused(tmp_path: Path
     with pytest.raises(TenchError) as refused:
         train(tmp_path / "run")
     assert str(refused.value) == (
-        f"{path}: was saved after step 1000000 and epoch 2, but this run has 14 steps and 2 epochs. Restore the run's "
+        f"{path} was saved after step 1000000 and epoch 2, but this run has 14 steps and 2 epochs. Restore the run's "
         "own checkpoint, or name a new --run."
     )

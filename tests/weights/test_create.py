@@ -53,7 +53,7 @@ def test_adapting_the_stem_to_small_images_is_logged(notes: pytest.LogCaptureFix
     tench.create_model("resnet18", 2, image_size=32)
     assert [note for note in notes.messages if note.startswith("Stem")] == [
         "Stem fitted to 32 px: the first convolution (conv1) has stride 1 instead of 2 and a 3x3 kernel instead of "
-        "7x7, and the max pooling after it (maxpool) is left out."
+        "7x7, and the max pooling after it (maxpool) is removed."
     ]
 
 
@@ -101,7 +101,7 @@ def test_a_pytorch_state_dict_is_accepted(tmp_path: Path) -> None:
 def test_weights_of_another_network_are_an_error(run: Path) -> None:
     with pytest.raises(TenchError) as error:
         tench.create_model("resnet32", pretrained=run, channels=1)
-    assert str(error.value).startswith(f"{run}: its weights do not fit resnet32: ")
+    assert str(error.value).startswith(f"{run}: the weights do not fit resnet32: ")
     assert str(error.value).endswith("The weights belong to resnet20: add -a resnet20.")
 
 

@@ -171,7 +171,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
         read_state(path)
     assert not target.exists()
     message = str(refused.value)
-    assert message.startswith(f"{path}: contains more than weights (")
+    assert message.startswith(f"{path} contains more than weights (")
     assert message.endswith(
         "). Reading that could run code, so it was not read. If you trust the file, load it with PyTorch and save only "
         'the weights: torch.save(model.state_dict(), "weights.pth").'
@@ -183,7 +183,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
 def test_a_whole_model_is_refused_by_the_name_of_its_class(tmp_path: Path, network: nn.Module) -> None:
     torch.save(network, tmp_path / "w.pth")
     with pytest.raises(
-        TenchError, match=r"w\.pth: contains more than weights \(torch\.nn\.modules\.container\.Sequential"
+        TenchError, match=r"w\.pth contains more than weights \(torch\.nn\.modules\.container\.Sequential"
     ):
         read_state(tmp_path / "w.pth")
 
@@ -203,7 +203,7 @@ def test_a_file_without_weights_is_refused_without_advice_to_read_it_unsafely(
     with pytest.raises(TenchError) as refused:
         read_state(tmp_path / "w.pth")
     found = re.fullmatch(
-        r".*w\.pth: cannot be read as weights \((.+)\)\. Give a state dict saved by torch\.save, or a \.safetensors "
+        r".*w\.pth: cannot be read as weights \((.+)\)\. Pass a state dict saved by torch\.save, or a \.safetensors "
         r"file\.",
         str(refused.value),
     )
@@ -221,7 +221,7 @@ def test_a_safetensors_file_larger_than_memory_is_refused(tmp_path: Path, monkey
     with pytest.raises(TenchError) as error:
         files.read_safetensors(tmp_path / "w.safetensors")
     path = tmp_path / "w.safetensors"
-    assert str(error.value) == f"{path}: its 40 bytes do not fit in memory. Copy it again."
+    assert str(error.value) == f"{path}: its 40 bytes do not fit in memory. Free some memory, or copy the file again."
 
 
 def test_a_damaged_safetensors_file_is_refused(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_damaged_safetensors_file_is_refused(tmp_path: Path) -> None:
     [
         (
             {"epoch": 3, "weights": {}},
-            r"'epoch' is a value of type int, and there is none of state_dict, model, ",
+            r"'epoch' is a value of type int, and none of the keys state_dict, model, ",
         ),
         ({"state_dict": {}}, "contains nothing, not weights by name"),
         ({0: torch.ones(2)}, "0 is a value of type Tensor"),
@@ -246,7 +246,7 @@ def test_the_error_about_a_file_without_named_weights_gives_its_content(
     tmp_path: Path, content: Any, says: str
 ) -> None:
     torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(TenchError, match=rf"w\.pth: .*{says}.* Give a state dict\."):
+    with pytest.raises(TenchError, match=rf"w\.pth.* {says}.* Pass a state dict\."):
         read_state(tmp_path / "w.pth")
 
 
@@ -262,7 +262,7 @@ def test_a_file_that_contains_itself_is_refused(tmp_path: Path) -> None:
         torch.save(content, path)
         with pytest.raises(TenchError) as refused:
             read_state(path)
-        assert str(refused.value).startswith(f"{path}: contains no weights by name: ")
+        assert str(refused.value).startswith(f"{path} contains no weights by name: ")
 
 
 def test_a_file_nested_a_hundred_thousand_deep_is_refused(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_a_compressed_or_overlapping_archive_is_refused_before_it_is_read(tmp_pa
     with pytest.raises(TenchError) as refused:
         read_state(tmp_path / "bomb.pth")
     assert str(refused.value) == (
-        f"{tmp_path / 'bomb.pth'}: cannot be read as weights (it is compressed, which torch.save never does). Give a "
+        f"{tmp_path / 'bomb.pth'}: cannot be read as weights (it is compressed, which torch.save never does). Pass a "
         "state dict saved by torch.save, or a .safetensors file."
     )
 
@@ -296,7 +296,7 @@ def test_a_tensor_with_more_values_than_the_file_holds_is_refused(tmp_path: Path
         with pytest.raises(TenchError) as refused:
             read_state(path)
         assert str(refused.value) == (
-            f"{path}: 'conv.weight' is not a plain tensor with all its values. Give a state dict."
+            f"{path}: 'conv.weight' is not a plain tensor with all its values. Pass a state dict."
         )
 
 

@@ -186,7 +186,7 @@ def test_a_record_with_invalid_values_is_refused(
     with pytest.raises(TenchError) as refused:
         read_images(path)
     assert str(refused.value) == (
-        f"{path}: does not list the images of a run ({reason}). Restore a copy or delete it. Without it, tench "
+        f"{path} does not list the images of a run ({reason}). Restore a copy or delete it. Without it, tench "
         "evaluate cannot tell which images the model was trained on."
     )
 
@@ -194,7 +194,7 @@ def test_a_record_with_invalid_values_is_refused(
 @pytest.mark.parametrize("data", [b"", b"garbage", b"\xff" * 100])
 def test_a_damaged_record_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / IMAGES).write_bytes(data)
-    with pytest.raises(TenchError, match=r"images\.safetensors: does not list the images of a run \("):
+    with pytest.raises(TenchError, match=r"images\.safetensors does not list the images of a run \("):
         read_images(tmp_path / IMAGES)
 
 

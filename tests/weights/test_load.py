@@ -85,7 +85,7 @@ def test_the_error_about_another_file_of_a_run_names_the_run(run: Path, name: st
     with pytest.raises(UsageError) as refused:
         load(run / name)
     assert str(refused.value) == (
-        f"{run / name}: a run is loaded from its best.safetensors. Give the run directory: {run}"
+        f"{run / name}: a run is loaded from its best.safetensors. Pass the run directory: {run}"
     )
 
 
@@ -94,9 +94,9 @@ def test_the_error_about_another_trainers_file_says_what_can_be_used(tmp_path: P
     with pytest.raises(UsageError) as refused:
         load(tmp_path / "w.pth")
     assert str(refused.value) == (
-        f"{tmp_path / 'w.pth'}: describes neither classes nor preprocessing. Give a run directory, a .safetensors "
-        "file with model.json in the same folder, or published weights: torchvision:NAME, timm:NAME. To fine-tune "
-        "these weights, use tench train --weights."
+        f"{tmp_path / 'w.pth'}: the file describes neither classes nor preprocessing. Pass a run directory, a "
+        ".safetensors file with model.json in the same folder, or published weights: torchvision:NAME, timm:NAME. To "
+        "fine-tune these weights, use tench train --weights."
     )
 
 
@@ -108,5 +108,5 @@ def test_the_error_about_a_bare_network_name_gives_the_name_of_its_published_wei
         load("resnet50")
     assert str(refused.value) == (
         "resnet50: no such run directory or weights file. For the weights that torchvision publishes, "
-        "give torchvision:resnet50."
+        "use torchvision:resnet50."
     )

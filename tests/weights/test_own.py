@@ -161,7 +161,7 @@ def test_the_error_about_a_missing_file_says_what_it_should_contain(saved: Path,
     with pytest.raises(UsageError) as refused:
         load(saved)
     assert str(refused.value) == (
-        f"{saved / missing}: missing; it should contain {what}. Give the directory of a run that has finished an "
+        f"{saved / missing} is missing; it should contain {what}. Pass the directory of a run that has finished an "
         "epoch, or a .safetensors file with model.json in the same folder."
     )
 
@@ -185,7 +185,7 @@ def test_a_card_that_describes_no_model_is_refused(saved: Path, text: str) -> No
     (saved / "model.json").write_text(text)
     with pytest.raises(TenchError) as refused:
         load(saved, "cpu")
-    assert str(refused.value).startswith(f"{saved / 'model.json'}: does not describe a model (")
+    assert str(refused.value).startswith(f"{saved / 'model.json'} does not describe a model (")
 
 
 def test_a_card_with_an_unknown_entry_is_refused(saved: Path) -> None:
@@ -203,7 +203,7 @@ def test_weights_of_another_architecture_are_refused_naming_the_first_difference
         load(saved, "cpu")
     message = str(refused.value)
     assert message.startswith(
-        f"{saved / 'best.safetensors'}: its weights do not fit mlp for these classes: 1.weight is missing, and "
+        f"{saved / 'best.safetensors'}: the weights do not fit mlp for these classes: 1.weight is missing, and "
     )
     assert message.endswith(
         " more differences. They belong to another architecture. Name that architecture, or start a new run."
@@ -341,7 +341,7 @@ def test_a_card_with_other_values_is_refused_by_key(saved: Path, key: str, value
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     with pytest.raises(TenchError) as refused:
         load(saved, "cpu")
-    assert str(refused.value) == f"{path}: does not describe a model ({reason})."
+    assert str(refused.value) == f"{path} does not describe a model ({reason})."
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

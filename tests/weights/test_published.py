@@ -105,10 +105,10 @@ def test_the_error_about_a_failed_torchvision_download_says_where_to_put_the_fil
         torchvision_weights("resnet18")
     url = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
     message = str(refused.value)
-    assert message.startswith("torchvision:resnet18.IMAGENET1K_V1: cannot be downloaded (<urlopen error ")
+    assert message.startswith("torchvision:resnet18.IMAGENET1K_V1: the weights cannot be downloaded (<urlopen error ")
     assert message.endswith(
-        f"). On a machine without a connection, fetch {url} elsewhere and put it at "
-        f"{torch_cache / 'resnet18-f37072fd.pth'}, or give the file: --weights FILE."
+        f"). On a machine without a connection, download {url} elsewhere and put it at "
+        f"{torch_cache / 'resnet18-f37072fd.pth'}, or pass the file: --weights FILE."
     )
 
 
@@ -134,7 +134,7 @@ def test_a_file_in_torchvisions_cache_that_could_run_code_is_refused_before_torc
     ("name", "says"),
     [
         ("resnet19", r"torchvision has no network 'resnet19'\. Did you mean 'resnet18'"),
-        ("resnet18.V3", r"torchvision has no weights 'V3' of resnet18\. It has IMAGENET1K_V1, DEFAULT\."),
+        ("resnet18.V3", r"torchvision has no weights 'V3' for resnet18\. It has IMAGENET1K_V1, DEFAULT\."),
         (
             "vgg16.IMAGENET1K_FEATURES",
             r"vgg16\.IMAGENET1K_FEATURES: these weights are not a whole classifier\.",
@@ -190,10 +190,10 @@ def test_the_error_about_timm_weights_that_cannot_be_loaded_says_where_to_fetch_
     with pytest.raises(TenchError) as refused:
         timm_weights("resnet18")
     message = str(refused.value)
-    assert message.startswith("timm:resnet18.a1_in1k: timm cannot load its weights (")
+    assert message.startswith("timm:resnet18.a1_in1k: timm cannot load the weights (")
     assert message.endswith(
-        "). On a machine without a connection, fetch https://huggingface.co/timm/resnet18.a1_in1k/resolve/main/"
-        "model.safetensors elsewhere and give the file: --weights FILE -a timm:resnet18."
+        "). On a machine without a connection, download https://huggingface.co/timm/resnet18.a1_in1k/resolve/main/"
+        "model.safetensors elsewhere and pass the file: --weights FILE -a timm:resnet18."
     )
 
 

@@ -170,10 +170,10 @@ def test_a_name_with_a_library_prefix_is_passed_to_that_library() -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("resnet50", "For the weights that torchvision publishes, give torchvision:resnet50."),
-        ("resnetv2_50.a1h_in1k", "For the weights that timm publishes, give timm:resnetv2_50.a1h_in1k."),
-        ("no/where.pth", "For weights that torchvision or timm publish, give torchvision:NAME or timm:NAME."),
-        ("resnet20", "For weights that torchvision or timm publish, give torchvision:NAME or timm:NAME."),
+        ("resnet50", "For the weights that torchvision publishes, use torchvision:resnet50."),
+        ("resnetv2_50.a1h_in1k", "For the weights that timm publishes, use timm:resnetv2_50.a1h_in1k."),
+        ("no/where.pth", "For weights that torchvision or timm publish, use torchvision:NAME or timm:NAME."),
+        ("resnet20", "For weights that torchvision or timm publish, use torchvision:NAME or timm:NAME."),
     ],
 )
 def test_the_error_about_a_missing_file_says_how_published_weights_are_named(
@@ -186,7 +186,7 @@ def test_the_error_about_a_missing_file_says_how_published_weights_are_named(
 
 
 def test_a_directory_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TenchError, match=r"best\.safetensors: missing; it should contain the weights"):
+    with pytest.raises(TenchError, match=r"best\.safetensors is missing; it should contain the weights"):
         starting_weights(str(tmp_path))
 
 

@@ -267,7 +267,7 @@ def test_weights_of_another_network_are_refused_with_its_name_and_nothing_is_loa
         load_start(module, start(theirs, PETS, arch="resnet18"), "resnet34", PETS)
     missing = [name for name in before.keys() - theirs.state_dict().keys() if "num_batches_tracked" not in name]
     message = str(refused.value)
-    assert message.startswith("w.pth: its weights do not fit resnet34: layer1.2.conv1.weight is missing, and ")
+    assert message.startswith("w.pth: the weights do not fit resnet34: layer1.2.conv1.weight is missing, and ")
     assert f" and {len(missing) - 1} more differences" in message
     assert message.endswith(" differences. The weights belong to resnet18: add -a resnet18.")
     assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
@@ -310,7 +310,7 @@ def test_the_error_about_position_embeddings_of_another_size_names_it(known: dic
     with pytest.raises(TenchError) as refused:
         load_start(module, start(theirs, PETS, **known), arch, PETS)
     assert str(refused.value) == (
-        f"w.pth: its weights do not fit {arch}: pos_embed has shape (1, 17, 192) instead of (1, 37, 192). These "
+        f"w.pth: the weights do not fit {arch}: pos_embed has shape (1, 17, 192) instead of (1, 37, 192). These "
         f"weights depend on the image size: {remedy}"
     )
 

@@ -1,4 +1,4 @@
-"""NVIDIA DALI on the CPU alone: files, a decoder that decodes only the lines of the crop, resize."""
+"""NVIDIA DALI on the CPU only: a file reader, a decoder that decodes only the lines of the crop, and a resize."""
 
 from collections.abc import Iterator
 from typing import Any

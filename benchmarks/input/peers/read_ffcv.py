@@ -1,4 +1,4 @@
-"""FFCV: a .beton file that lies in the system's cache whole, in random order, as its guide advises for such a set."""
+"""FFCV: a .beton file that fits into the page cache, read in random order, as its guide recommends for this case."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,6 +1,6 @@
 """MXNet: ImageRecordIter over a record file, with its own threads and augmenter.
 
-It takes at most half of the cores, less one, for its threads, and at least one, whatever it is asked for.
+It decodes with at most half of the cores minus one, and at least one thread, whatever is requested.
 """
 
 from collections.abc import Iterator

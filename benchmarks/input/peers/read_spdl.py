@@ -15,7 +15,7 @@ TRIES = 10
 
 
 def crop(width: int, height: int) -> tuple[int, int]:
-    """Width and height of the part, drawn as torchvision draws it; the whole image after ten misses."""
+    """Width and height of a random part, drawn as in torchvision; the whole image after ten misses."""
     for _ in range(TRIES):
         area = width * height * random.uniform(*clock.SCALE)
         ratio = math.exp(random.uniform(*map(math.log, clock.RATIO)))
@@ -26,7 +26,7 @@ def crop(width: int, height: int) -> tuple[int, int]:
 
 
 def view(item: tuple[str, int]) -> tuple[Any, int]:
-    """The view of an image, as frames of SPDL, and its label."""
+    """The view of an image, as SPDL frames, and its label."""
     path, label = item
     packets = spdl.io.demux_image(path)
     w, h = crop(packets.width, packets.height)

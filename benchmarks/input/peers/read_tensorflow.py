@@ -1,4 +1,4 @@
-"""tf.data: TFRecord files interleaved, only the crop of a JPEG decoded, tf.image.resize; as its guide writes it."""
+"""tf.data as in its guide: interleaved TFRecord files, decoding only the crop of a JPEG, tf.image.resize."""
 
 import os
 from collections.abc import Iterator

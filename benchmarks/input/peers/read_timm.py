@@ -1,6 +1,6 @@
-"""timm: create_loader over its ImageDataset, with the workers' uint8 batches as they arrive.
+"""timm: create_loader over its ImageDataset; the uint8 batches of the workers are timed.
 
-create_loader wraps a DataLoader in a prefetcher that normalises on the device; what it wraps is taken here.
+create_loader wraps a DataLoader in a prefetcher that normalises on the device. This script uses the inner DataLoader.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""torchvision: ImageFolder and its transforms (v2) in the processes of a DataLoader, on Pillow's images or on tensors.
+"""torchvision: ImageFolder and the v2 transforms in the processes of a DataLoader, on Pillow images or on tensors.
 
-Tensors are decoded by torchvision.io.decode_jpeg, which needs the compiled part of torchvision.
+Tensors are decoded by torchvision.io.decode_jpeg, which needs torchvision's compiled operators.
 """
 
 from collections.abc import Iterator

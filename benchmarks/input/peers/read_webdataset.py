@@ -1,4 +1,4 @@
-"""webdataset: tar shards read in turn, Pillow's images, torchvision's transforms, in the processes of its WebLoader."""
+"""webdataset: tar shards, decoded by Pillow and transformed by torchvision in the processes of a WebLoader."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ def batches(asked: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     transform = v2.Compose([crop, v2.RandomHorizontalFlip(), v2.PILToTensor()])
     shards = sorted(map(str, Path(asked.data).glob("*.tar")))
     dataset = (
-        wds.WebDataset(shards, resampled=True, shardshuffle=False)  # drawn with replacement: without an end
+        wds.WebDataset(shards, resampled=True, shardshuffle=False)  # shards are drawn with replacement, without end
         .shuffle(SHUFFLE_BUFFER)
         .decode("pil")
         .to_tuple("jpg;jpeg", "cls")

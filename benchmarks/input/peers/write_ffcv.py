@@ -1,6 +1,6 @@
-"""Writes class folders as a .beton file, with FFCV's own writer: write_ffcv.py FOLDER FILE MODE MAX_SIDE.
+"""Write class folders as a .beton file with FFCV's writer: write_ffcv.py FOLDER FILE MODE MAX_SIDE.
 
-MODE: jpg, encoded anew with quality 90, or raw, as pixels; the longer side at most MAX_SIDE pixels.
+MODE: jpg (re-encoded with quality 90) or raw (pixels). The longer side has at most MAX_SIDE pixels.
 """
 
 import os
@@ -16,7 +16,7 @@ QUALITY = 90
 
 
 class Folder:
-    """(pixels, label) by number."""
+    """The images of class folders: (pixels, label) for each index."""
 
     def __init__(self, folder: Path) -> None:
         self._files = sorted(folder.glob("*/*"))
@@ -38,4 +38,4 @@ def main(folder: str, file: str, mode: str, max_side: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
-    os._exit(0)  # with FFCV 1.0.2 under Python 3.11 the interpreter hangs at its end, all being written
+    os._exit(0)  # with FFCV 1.0.2 and Python 3.11, the interpreter hangs on exit, after everything is written

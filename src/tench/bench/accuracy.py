@@ -1,7 +1,6 @@
 """The known accuracies of networks, each with its source.
 
-torchvision's are read from the installed package; the others are in accuracies.csv, with their sources. None was
-measured on this machine.
+torchvision's are read from the installed package, the others from accuracies.csv. None was measured on this machine.
 """
 
 import csv
@@ -46,7 +45,7 @@ def _rows(arch: str) -> list[dict[str, Any]]:
 
 
 def _of_torchvision(arch: str) -> list[Accuracy]:
-    """The accuracies of weights that classify; weights that only give features have NaN."""
+    """The accuracies of weights for the network's usual size. Weights without a classifier (NaN) are left out."""
     models: Any = import_torchvision().models
     usual = from_torchvision.usual_input(arch).image_size
     return [

@@ -1,6 +1,6 @@
-"""The canvas of a plain chart: margins, a title, marked axes, and the position of a point.
+"""The canvas of a plain chart: margins, a title, axes with tick labels, and the position of a point.
 
-Drawn with Pillow, which is installed anyway: two plain charts are not worth a plotting library of 30 MB.
+It is drawn with Pillow, which is installed anyway. Two plain charts do not justify a plotting library of 30 MB.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ _LINE = 15
 """Pixels from one line of text to the next."""
 
 Mark = tuple[float, str]
-"""A position on an axis, 0 to 1, and its text."""
+"""A tick on an axis: its position, 0 to 1, and its label."""
 
 
 class Canvas:
-    """An RGB image of 720 x 480 pixels, and the pen to draw on it."""
+    """An RGB image of 720 x 480 pixels, and the objects to draw on it."""
 
     def __init__(self, title: str, x_name: str, y_name: str, x_marks: Sequence[Mark], y_marks: Sequence[Mark]) -> None:
         self.picture = Image.new("RGB", (_WIDTH, _HEIGHT), "white")

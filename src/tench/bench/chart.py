@@ -1,4 +1,4 @@
-"""Images per second against threads, as a picture: the measured rates, and perfect scaling from one thread."""
+"""A chart of images per second against threads: the measured rates, and perfect scaling from one thread."""
 
 import math
 from typing import TYPE_CHECKING

@@ -1,7 +1,7 @@
-"""Drop files from the kernel's memory, to measure how fast a disk delivers.
+"""Drop files from the page cache, to measure how fast a disk delivers.
 
-Only the bytes of the measured images, and those within 2 MiB of them, are dropped: the rest of the kernel's memory
-serves other programs. If dropping has no effect (tmpfs is memory itself), that is detected and reported.
+Only the bytes of the measured images and those within 2 MiB of them are dropped, because other programs use the rest of
+the page cache. If dropping has no effect (a tmpfs is in memory), that is detected and reported.
 """
 
 import errno
@@ -15,15 +15,15 @@ import numpy as np
 from tench.data.table import Table
 
 Cold = Literal["dropped", "kept", "unknown"]
-"""Whether the bytes were dropped from memory. unknown: the system does not tell."""
+"""Whether the bytes were dropped from the page cache. unknown: the system does not report it."""
 
 _PROBED_ROWS = 16
 _PIECE_BYTES = 2**21
-"""The kernel keeps files in pieces of up to this many bytes, and drops only whole pieces."""
+"""The kernel caches files in pieces of up to this many bytes, and drops only whole pieces."""
 
 
 def drop(table: Table) -> None:
-    """Ask the kernel to drop the bytes of all rows; bytes not yet on the disk are written, and dropped next time."""
+    """Ask the kernel to drop the bytes of all rows; bytes not yet on the disk are written now and dropped next time."""
     if not hasattr(os, "posix_fadvise"):
         return
     for row in range(len(table)):
@@ -33,7 +33,7 @@ def drop(table: Table) -> None:
 
 
 def dropped(table: Table) -> Cold:
-    """Whether the bytes of the rows can be dropped from memory, tested on up to 16 rows."""
+    """Whether the bytes of the rows can be dropped from the page cache, tested on up to 16 rows."""
     if not hasattr(os, "RWF_NOWAIT"):
         return "unknown"
     drop(table)
@@ -45,7 +45,7 @@ def dropped(table: Table) -> Cold:
 
 
 def _answer(one: Table) -> Cold:
-    """Whether the first byte of a table of one row was dropped: then a read that must not wait fails."""
+    """Whether the first byte of a table of one row was dropped. If so, a non-blocking read fails."""
     begin = 0 if one.indexes else int(one.offsets[0])
     with _opened(one, 0) as descriptor:
         os.fsync(descriptor)  # only for these few: for thousands of small files it is slow
@@ -58,7 +58,7 @@ def _answer(one: Table) -> Cold:
 
 
 def _pieces(table: Table, row: int) -> tuple[int, int]:
-    """First byte and end of the pieces that hold a row; the whole of a compressed file, whose offsets differ."""
+    """First byte and end of the pieces that contain a row; for a compressed file, whose offsets differ, all of it."""
     if table.indexes:
         return 0, os.stat(table.shard(row)).st_size
     begin, end = int(table.offsets[row]), int(table.offsets[row] + table.lengths[row])

@@ -1,7 +1,7 @@
-"""How fast a training can be fed: each stage alone, the whole loader with more and more threads, and what would help.
+"""Measure how fast images are loaded: each stage alone, the whole loader with 1, 2, 4, ... threads, and the remedies.
 
-All figures are for one fixed sample of the split, read from memory unless marked cold. The training view decides what
-is decoded, so a different recipe gives different figures.
+All rates are for one fixed sample of the split, read from the page cache unless marked cold. The training view
+determines what is decoded, so the rates depend on the recipe.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ from tench.training.stopping import stop_signals
 
 SECONDS = 30.0
 _PASSES = 50
-"""The total duration of all measurements, in one-thread passes."""
+"""Approximate duration of all measurements, in passes of one thread."""
 
 
 def bench_input(
@@ -60,7 +60,7 @@ def bench_input(
         recipe = recipe.replace(arch=arch)
     validate(recipe)
     if not 0 < seconds < math.inf:
-        raise UsageError(f"seconds must be more than 0, got {seconds:g}.")
+        raise UsageError(f"seconds must be a finite number above 0, got {seconds:g}.")
     if wrong := [count for count in threads if count < 1]:
         raise UsageError(f"threads must be at least 1, got {wrong[0]}.")
     used = choose_device(device)
@@ -122,7 +122,7 @@ def bench_input(
 def _split(dataset: Dataset, asked: str | None) -> tuple[str, Table]:
     """The requested split, else train, else the first. Raises UsageError for an unknown split, TenchError if empty."""
     if asked is not None and asked not in dataset.splits:
-        raise UsageError(f"--split {asked}: {dataset.source} has {', '.join(dataset.splits)}.")
+        raise UsageError(f"--split: {dataset.source} has no split {asked!r}. Known: {', '.join(dataset.splits)}.")
     name, table = dataset.split(asked or "train", *([] if asked else dataset.splits))
     if not len(table):
         raise TenchError(f"{dataset.source}: the split {name} has no images. Choose another split with --split.")
@@ -140,13 +140,13 @@ def _num_passes(num_counts: int, is_resident: bool) -> int:
 
 
 def _read_cold_row(sample: Table, setting: Setting, drop: Callable[[], None]) -> Row:
-    """One thread that reads, with the files' bytes dropped from memory before each pass."""
+    """The rate of one thread that reads, with the bytes dropped from the page cache before each pass."""
     passes = {READ_COLD: lambda: read_pass(sample)}
     return Row(READ_COLD, 1, rates(passes, before={READ_COLD: drop}, done=setting.done)[READ_COLD])
 
 
 def _stage_rows(table: Table, setting: Setting, clock: Clock) -> list[Row]:
-    """Reading, decoding whole images and making views, in one thread."""
+    """The rates of reading, decoding whole images and making views, in one thread."""
     view, channels, epochs = setting.view, setting.channels, itertools.count()
     passes: dict[str, Callable[[], int]] = {
         READ: lambda: read_pass(table),

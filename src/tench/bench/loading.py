@@ -1,4 +1,4 @@
-"""The whole path: batches as training gets them, from the loader or from memory, and its memory use."""
+"""Measure the complete path: the rate of batches, from the loader or from memory, and the memory that it uses."""
 
 import dataclasses
 import itertools
@@ -38,7 +38,7 @@ class Setting:
 def whole_rows(sample: Table, setting: Setting, threads: int, drop: Callable[[], None] | None = None) -> list[Row]:
     """The loader's rate and memory with this many threads. Raises TenchError for a bad image.
 
-    drop: drops the sample's files from the kernel's memory; the rate after that is measured alternately with the other.
+    drop: drops the sample's files from the page cache; the rate after that is also measured, in turns with the other.
     """
     give_back_memory()
     before = memory_bytes()
@@ -46,7 +46,7 @@ def whole_rows(sample: Table, setting: Setting, threads: int, drop: Callable[[],
         warm = stack.enter_context(_loader(_lengthened(sample, setting, threads), setting, threads))
         peak = _peak(warm)
         passes = {WHOLE: _epochs(warm)}
-        if drop is not None:  # once over the sample: a second time it would come from memory
+        if drop is not None:  # one epoch over the sample, because the second would come from memory
             passes[WHOLE_COLD] = _epochs(stack.enter_context(_loader(sample, setting, threads)))
         found = rates(passes, before={} if drop is None else {WHOLE_COLD: drop}, done=setting.done)
     taken = None if before is None or peak is None else peak - before
@@ -71,8 +71,7 @@ def resident_row(sample: Table, view: PadCrop | EvalView, setting: Setting, thre
 
 
 def remedies(dataset: Dataset, sample: Table, setting: Setting, threads: int) -> list[Remedy]:
-    """The gain of each kind of prepared images, measured alternately with the present ones. Raises as `prepare`
-    does."""
+    """The gain of each kind of prepared images, measured in turns with the present ones. Raises as `prepare` does."""
     found = []
     as_it_is = _lengthened(sample, setting, threads)
     for written, options in candidates(setting.view.size).items():

@@ -1,7 +1,7 @@
-"""Rates with their spread, and the memory of this process: the tools of every benchmark.
+"""Rates with their spread, and the memory of this process, for every benchmark.
 
-Compared passes take turns, so a machine that slows down slows all of them. A median of five takes longer, but a single
-reading would say as much about other programs as about the code.
+Compared passes take turns, so a machine that slows down affects all of them. The median of five passes takes longer
+than a single one, but depends less on the other programs on the machine.
 """
 
 import contextlib
@@ -78,16 +78,16 @@ def _nothing() -> None: ...
 
 
 def memory_bytes() -> int | None:
-    """The memory of this process and its children; shared pages count in part (proportional set size).
+    """The memory of this process and its children; shared pages are divided among processes (proportional set size).
 
-    None if the system does not tell (Linux does). Takes milliseconds, so do not call it in a timed pass.
+    None if the system does not report it (Linux does). This takes milliseconds, so do not call it in a timed pass.
     """
     own = pss_bytes(_PROC / "self")
     return None if own is None else own + sum(pss_bytes(_PROC / child) or 0 for child in _children())
 
 
 def pss_bytes(process: Path) -> int | None:
-    """The proportional set size of one process, /proc/PID; None if the system does not tell."""
+    """The proportional set size of one process, /proc/PID; None if the system does not report it."""
     try:
         lines = (process / "smaps_rollup").read_text().splitlines()
     except OSError:

@@ -1,6 +1,7 @@
-"""The cost of networks on this machine: rates and memory at their usual size, with parameters and GMACs.
+"""Measure the cost of networks on this machine, to help choose one: rates, memory, parameters and GMACs.
 
-It helps to choose one. Each network and batch size is measured alone; its forward pass and training step take turns.
+Each network and batch size is measured alone, at the network's usual image size; its forward pass and training step
+take turns.
 """
 
 import dataclasses
@@ -111,7 +112,7 @@ def networks(patterns: Sequence[str]) -> list[str]:
     for pattern in patterns:
         names = find(pattern) if re.search(r"[*?[]", pattern) else [pattern]
         if not names:
-            raise UsageError(f"{pattern!r}: matches no network. tench models PATTERN lists them.")
+            raise UsageError(f"{pattern!r} matches no network. `tench models` lists all names.")
         found += names
     return list(dict.fromkeys(found))
 

@@ -30,8 +30,8 @@ class Network:
 def network(arch: str, recipe: Recipe, image_size: int | None, device: torch.device) -> Network:
     """The network on images of the requested size, else the recipe's, else its usual one.
 
-    arch: auto means the network of a training without weights, even if the recipe requires weights; none are read here.
-    Takes no memory and no time. Raises UsageError for an unknown network or an invalid recipe value.
+    arch: auto means the network of a training without weights, even if the recipe requires weights. No weights are
+    read and no network is created. Raises UsageError for an unknown network or an invalid recipe value.
     """
     arch = AUTO_ARCH if arch == "auto" else arch
     usual = source_of(arch).usual_input(name_in_source(arch))
@@ -51,22 +51,22 @@ def network(arch: str, recipe: Recipe, image_size: int | None, device: torch.dev
 def gmacs_of(one: Network) -> float:
     """10^9 MACs of the forward pass of one training image.
 
-    Takes no memory, but some time for a large network. Raises UsageError if it cannot take such images.
+    Allocates no memory, but takes some time for a large network. Raises UsageError if it does not accept such images.
     """
     images = (1, one.recipe.input.channels, one.size, one.size)
     return dry_run(lambda: make_network(one.recipe, one.num_classes), images, count_macs).total / 1e9
 
 
 def share(gmacs: float, images_per_second: float, flops: float) -> float:
-    """The fraction of a device's FLOPs per second that training at this rate takes: 3 x forward, two per MAC.
+    """The fraction of a device's FLOPs per second that training at this rate uses: 3 x forward, two FLOPs per MAC.
 
-    The backward pass has two products for each of the forward pass: one for the images and one for the weights.
+    The backward pass has two products for each one in the forward pass: for the gradients of inputs and of weights.
     """
     return 3 * 2 * 1e9 * gmacs * images_per_second / flops
 
 
 def _no_images() -> Table:
-    """A table to resolve a recipe for; with size and channels given, resolving needs no images."""
+    """An empty table to resolve a recipe for: if size and channels are given, resolving needs no images."""
     rows = Rows(
         shards=[""],
         shard=np.zeros(0, np.int32),

@@ -2,10 +2,10 @@
 
 A network's rate is compared with the faster of the two. Published peaks assume other clock rates, core counts and
 libraries. The matrix product alone is not an upper limit: MKL's in fp32 can be slower than oneDNN's 3 x 3 convolution,
-and a network of such convolutions then exceeds the product's rate.
+and a network of such convolutions would then exceed it.
 
-For a GPU, launching one product and waiting for it takes about as long as computing it. So work is queued, like the
-steps of a training, and we wait for the device only after tens of milliseconds.
+On a GPU, launching one product and waiting for it takes about as long as computing it. So work is queued, like the
+steps of a training, and the host waits for the device only after tens of milliseconds.
 """
 
 import dataclasses
@@ -24,9 +24,9 @@ _BATCHES, _BATCH_ON_GPU = (1, 4, 16, 64), 256
 """Batch sizes of the convolution."""
 _CHANNELS, _SIDE = 256, 28
 _TURN_SECONDS = 0.05
-"""Least duration of the work between two waits for the device."""
+"""Minimum duration of the work between two waits for the device."""
 _MOST_SECONDS = 1.0
-"""Longest duration of one product or convolution: without hardware support a large one takes minutes."""
+"""Maximum duration of one product or convolution. Without hardware support, a large one takes minutes."""
 
 Work = Callable[[], object]
 

@@ -1,7 +1,7 @@
 """The peak memory of a piece of work, on a GPU or in this process.
 
-On a GPU it is the memory that torch has allocated, without the driver's own. On a CPU it is the growth of the resident
-set to its maximum, which Linux records and lets a process reset; on other systems it is unknown.
+On a GPU it is the memory that torch has allocated, without that of the driver. On a CPU it is the growth of the
+resident set to its maximum, which Linux records and lets a process reset. On other systems it is unknown.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ _SELF = Path("/proc/self")
 
 
 def start_peak(device: torch.device) -> Callable[[], int | None]:
-    """Start now; the returned function gives the peak since then in bytes, above the memory used before.
+    """Start measuring; the returned function returns the peak since then, in bytes above the memory used before.
 
-    It returns None if the system does not tell. A later call resets the peak, so only one such function is valid at a
-    time.
+    It returns None if the system does not report the peak. A later call resets it, so only one such function is valid
+    at a time.
     """
     give_back_memory()
     if device.type == "cuda":

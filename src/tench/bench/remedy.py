@@ -1,7 +1,6 @@
-"""What would make reading faster: the sample, prepared by `tench prepare` itself into a temporary folder.
+"""Find what would make reading faster, by preparing the sample with `tench prepare` in a temporary folder.
 
-It is measured, not estimated: how much a smaller image saves depends on the recipe's crops, the cores, and the present
-images.
+The gain is measured, not estimated, because it depends on the recipe's crops, the cores and the present images.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""The result of `tench bench input`: only numbers, for the verdict, the table, the chart and programs."""
+"""The result of `tench bench input`: the numbers from which the verdict, table, chart and JSON are made."""
 
 import dataclasses
 import shlex
@@ -20,7 +20,7 @@ READ_COLD, READ, DECODE, VIEW, WHOLE_COLD, WHOLE, RESIDENT, STEP = STAGES = (
 )
 """read: bytes. decode: bytes and the whole image. view: bytes and the training view. whole: the loader's batches.
 resident: batches of a small set that training keeps in memory. step: forward, backward and update of a network. cold:
-after dropping the files' bytes from the kernel's memory."""
+after dropping the files' bytes from the page cache."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Remedy:
-    """What `tench prepare` with these options would gain: the loader before and after, measured alternately.
+    """What `tench prepare` with these options would gain: the loader before and after, measured in turns.
 
     room: the bytes of the images as a fraction of their present bytes.
     """
@@ -86,12 +86,12 @@ class Result:
         return row.rate.median / one.rate.median if one else None
 
     def command(self, remedy: Remedy) -> str:
-        """The command for a remedy; several sources are not written out."""
+        """The command for a remedy; if there are several sources, they are written as SOURCE."""
         source = "SOURCE" if " + " in self.source else shlex.quote(self.source)
         return f"tench prepare {source} DEST {remedy.options}"
 
     def to_json(self) -> dict[str, Any]:
-        """For programs; docs/bench.md explains the keys."""
+        """The result as JSON values; docs/bench.md explains the keys."""
         rows = [
             {
                 "stage": row.stage,

@@ -1,4 +1,4 @@
-"""Choose the images to measure: the same ones each time, as many as the time allows."""
+"""Choose the images to measure: always the same ones, as many as the time allows."""
 
 import time
 
@@ -16,9 +16,9 @@ _LEAST = 16
 def choose(table: Table, view: View, channels: int, seconds: float) -> tuple[Table, int]:
     """(a sample of the rows, number of images in a pass of about this many seconds in one thread).
 
-    The rows are spread evenly over the table. In a compressed archive, which is decompressed from the last point before
-    an image, they are adjacent, as training reads them. If a pass is longer than the table, the table is repeated.
-    Raises TenchError for an image that does not decode.
+    The rows are spread evenly over the table. In a compressed archive they are adjacent, as training reads them,
+    because decompression starts at the last index point before an image. If a pass needs more rows than the table has,
+    the caller repeats them. Raises TenchError for an image that does not decode.
     """
     trial = table.subset(_rows(table, _LEAST))
     drop(trial)

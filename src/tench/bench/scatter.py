@@ -18,8 +18,8 @@ def require_known(archs: Sequence[str]) -> None:
     """Raise UsageError if no accuracy is known for any of the networks, or if a network is unknown."""
     if not any(accuracies(arch) for arch in archs):
         raise UsageError(
-            f"No accuracy is known for {some(archs)}, so there is nothing to --plot. Only torchvision's accuracies "
-            f"and those in {FILE} are known."
+            f"No accuracy is known for {some(archs)}, so --plot has nothing to show. Only torchvision's accuracies "
+            f"and those in {FILE} are known. Leave out --plot, or add other networks."
         )
 
 
@@ -31,7 +31,7 @@ def scatter(known: Known) -> "Image":
     low, high = _ends([100 * one.top1 for _, one in known], step=5)
     powers = range(round(left), round(right) + 1, max(1, round((right - left) / 8)))
     canvas = Canvas(
-        "Top-1 and cost of one image; in brackets: weights, whose number",
+        "Top-1 against cost per image; in brackets: weights, source",
         "GMACs",
         "%",
         [((power - left) / (right - left), f"{2.0**power:.3g}") for power in powers],

@@ -1,7 +1,7 @@
-"""Images processed one by one in one thread: how fast each stage is, and its fraction of the time per image.
+"""Process images one by one in one thread: how fast each stage is, and its fraction of the time per image.
 
-The fractions come from clocks inside the pass that makes the training views. Comparing "read and view" with "read and
-decode" would not give them: a view decodes only the part it shows, often at a smaller size.
+The fractions come from clocks inside the pass that makes the training views. Comparing the rates of `view` and `decode`
+would not show them, because a view decodes only the part it shows, often at a smaller size.
 """
 
 import dataclasses
@@ -69,7 +69,7 @@ def _timed(view: View, clock: Clock) -> View:
 
 @dataclasses.dataclass(frozen=True)
 class _Timed:
-    """A view that adds to its stage the time not counted by inner stages."""
+    """A view that adds its time to a stage, without the time that inner stages have counted."""
 
     view: View
     clock: Clock

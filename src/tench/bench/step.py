@@ -1,7 +1,7 @@
 """A network ready to be timed on synthetic images: its training step, or its forward pass alone.
 
-Everything is as in training (precision, memory format, optimizer), except that images are available immediately,
-nothing is mixed or erased, and the learning rate is 0, so that training on noise cannot diverge. The work is the same.
+Everything is as in training (precision, memory format, optimizer), except that images are already in memory, nothing is
+mixed or erased, and the learning rate is 0, so that training on noise cannot diverge. The amount of work is the same.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ OUT_OF_MEMORY = "out of memory"
 SECONDS = 2.5
 """Approximate duration of all timed passes of one network."""
 _CPU_BATCH = 16
-"""On a CPU the rate hardly depends on the batch, and a large batch makes a long step."""
+"""On a CPU the rate hardly depends on the batch size, and a step with a large batch takes long."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,14 +76,14 @@ def training_step(recipe: Resolved, size: int, num_classes: int, device: torch.d
         for _ in range(number):
             train_step(state, batch.to(device), 0.0, recipe, normalise)
             state.step += 1
-        read_totals(state)  # waits for the device, so that the clock is read when it is done
+        read_totals(state)  # waits for the device, so that the clock is read after it has finished
         return number * len(batch.rows)
 
     try:
         return Ready(steps, _warmed(steps, device), taken(), recipe.training.memory_format)
     except ValueError as error:  # batch normalisation of a map that has shrunk to one value
         raise UsageError(
-            f"{recipe.model.arch}: cannot be trained with a batch of {len(batch.rows)} ({error}). Use a larger batch."
+            f"{recipe.model.arch} cannot be trained with a batch of {len(batch.rows)} ({error}). Use a larger batch."
         ) from error
 
 
@@ -98,7 +98,7 @@ def forward_pass(recipe: Resolved, size: int, num_classes: int, device: torch.de
         with torch.inference_mode(), autocast(recipe.training.precision, device):
             for _ in range(number):
                 logits = module(normalise(images))
-        logits[0, 0].item()  # waits for the device, so that the clock is read when it is done
+        logits[0, 0].item()  # waits for the device, so that the clock is read after it has finished
         return number * len(images)
 
     return Ready(passes, _warmed(passes, device), taken(), recipe.training.memory_format)
@@ -107,10 +107,7 @@ def forward_pass(recipe: Resolved, size: int, num_classes: int, device: torch.de
 def step_rate(
     recipe: Resolved, size: int, num_classes: int, device: torch.device, done: Callable[[], None] = lambda: None
 ) -> tuple[Rate, int]:
-    """The rate of the recipe's training step, and the batch size used.
-
-    Raises the errors of `training_step`.
-    """
+    """The rate of the recipe's training step, and the batch size used. Raises the errors of `training_step`."""
     count = usual_batch(recipe, device)
     ready = training_step(recipe.replace(batch_size=count), size, num_classes, device)
     return _rates({"step": ready}, SECONDS, done)["step"], count
@@ -119,7 +116,7 @@ def step_rate(
 def in_turns(
     makers: Mapping[str, Callable[[], Ready]], seconds: float = SECONDS, done: Callable[[], None] = lambda: None
 ) -> dict[str, Measured]:
-    """Prepare all of them and time them in turns; for those that cannot be measured, give the reason.
+    """Prepare all of them and time them in turns; for those that cannot be measured, return the reason.
 
     The reason is `OUT_OF_MEMORY` if even one alone does not fit in memory, else the text of the UsageError that a maker
     raised. If they do not all fit in memory together, they are timed one by one. seconds: approximate, for each. done:

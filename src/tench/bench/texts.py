@@ -1,4 +1,4 @@
-"""Numbers and rows for people and spreadsheets: three significant figures, CSV."""
+"""Format numbers with three significant figures, and write rows as CSV."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from tench.files import spreadsheet_cell, user_path, write_text
 
 
 def figures(number: float) -> str:
-    """1,110, 87.2, 0.513."""
+    """A number with three significant figures: 1,110, 87.2, 0.513."""
     digits = max(0, 2 - math.floor(math.log10(number))) if 0 < number < 100 else 0
     rounded = round(number, 2 - math.floor(math.log10(number))) if number >= 1000 else number
     return f"{rounded:,.{digits}f}"
@@ -55,4 +55,4 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     try:
         write_text(user_path(path), text.getvalue())
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror or error}). Name another file.") from error
+        raise UsageError(f"{path} cannot be written ({error.strerror or error}). Name another file.") from error

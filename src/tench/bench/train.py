@@ -1,8 +1,7 @@
-"""How fast networks train on this device: the training step alone, by batch size, precision and memory format.
+"""Measure how fast networks train on this device: the step alone, by batch size, precision and memory format.
 
-Images are synthetic and available immediately, so these are the rates that an input pipeline would have to reach.
-Variants with the same network and batch size take turns; the rest run one by one, because they would not all fit in
-memory.
+Images are synthetic and in memory, so these are the rates that the input must reach. Variants of one network and batch
+size take turns. The others are measured one after another, because they would not all fit in memory.
 """
 
 import dataclasses
@@ -97,10 +96,10 @@ def bench_train(
     seconds: float = SECONDS,
     found: Callable[[TrainRow], None] = lambda row: None,
 ) -> TrainResult:
-    """Measure the training step of each combination; anything not given takes the recipe's value (None: the defaults).
+    """Measure the training step of each combination. An empty argument means the recipe's value.
 
-    On a CPU the recipe's batch is limited to 16 images. image_size: pixels; None: the recipe's, else the size that the
-    network is usually quoted for. seconds: approximate, for each combination. found: called with each row once its
+    recipe: None means the defaults. On a CPU its batch size is limited to 16. image_size: pixels; None: the recipe's,
+    else the usual size of the network. seconds: approximate, for each combination. found: called with each row once its
     network and batch size are measured. Raises UsageError for invalid arguments before measuring anything, and
     KeyboardInterrupt after the pass in which Ctrl-C or SIGTERM came. A network that cannot be trained with a batch
     becomes a row with the reason.
@@ -126,7 +125,7 @@ def bench_train(
             if stop_asked():
                 raise KeyboardInterrupt
 
-        # First a dry run of each network: an impossible one is reported before anything is measured.
+        # First a dry run of each network, so that an impossible one is reported before anything is measured.
         gmacs = {}
         for one in {group[0].arch: group[0] for group in groups}.values():
             done(0, one.arch)
@@ -148,7 +147,7 @@ def bench_train(
 def require_seconds(seconds: float) -> None:
     """Raise UsageError for a duration in which nothing can be measured."""
     if not 0 < seconds < math.inf:
-        raise UsageError(f"seconds must be more than 0, got {seconds:g}.")
+        raise UsageError(f"seconds must be a finite number above 0, got {seconds:g}.")
 
 
 def rate_values(rate: Rate | str) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""The figures in words: what limits the input, whether that matters, and what would help and by how much.
+"""Explain the result in sentences: what limits the input, whether that matters, and what would help by how much.
 
-A pure function of the result, so each case can be tested with made-up numbers. A stage is named as the limit only if
-its own rate is not well above the overall rate. A remedy is suggested with its measured gain, and only if it gains
-something.
+The verdict is a pure function of the result, so each case can be tested with made-up numbers. A stage is named as the
+limit only if its own rate is not well above the overall rate. A remedy is suggested only if it gains enough.
 """
 
 import math
@@ -14,9 +13,9 @@ from tench.errors import counted
 from tench.input.loader import THREADS_ALONE
 
 MIN_GAIN = 1.1
-"""A remedy that gains less is not suggested: it costs disk space and an hour."""
+"""A remedy that gains less is not suggested, because it costs disk space and time."""
 _SCALES = 0.6
-"""As a fraction of cores times one thread's rate; below it, threads wait for each other rather than work."""
+"""If the rate is below this fraction of one thread's rate times the cores, threads are waiting for each other."""
 _COLD = 0.8
 """If the rate from disk is below this fraction of the rate from memory, the difference gets a sentence."""
 _WELL_ABOVE = 2.0
@@ -173,7 +172,7 @@ def _loader_share(result: Result, step: Row) -> float:
 
 
 def _cores_for(wanted: float, given: float, result: Result) -> int:
-    """The number of cores for a rate, if each gives as much as now."""
+    """The number of cores needed for a rate, if each reaches the same rate as now."""
     return math.ceil(wanted / given * min(_whole(result).threads, result.cores))
 
 

@@ -1,4 +1,4 @@
-"""Measure rates on this machine, and what limits them."""
+"""Measure speed on this machine, and what limits it."""
 
 import importlib
 

@@ -32,12 +32,12 @@ class BenchInput:
     source: Annotated[str, Flag(metavar="SOURCE", positional=True)]
     """The dataset: a path, digits or synthetic."""
     with_: Annotated[tuple[str, ...], Flag(name="with", metavar="SOURCE", repeated=True)] = ()
-    """Another source that joins SOURCE in one dataset. Classes are united by id. May be given several times."""
+    """Another source to merge with SOURCE. Classes are matched by id. May be given several times."""
     split: Annotated[str | None, Flag(metavar="NAME")] = None
     """Split to measure. By default train, or the only one."""
     recipe: Annotated[str | None, Flag(metavar="NAME")] = None
-    """Recipe for the training view: a packaged recipe or a YAML file. By default digits for the digits, else the
-    defaults."""
+    """Recipe for the training view: a packaged recipe or a YAML file. By default the recipe digits for the source
+    digits, else the default settings."""
     image_size: Annotated[int | None, Flag(metavar="N")] = None
     """Image side in pixels; by default the recipe's."""
     batch_size: Annotated[int | None, Flag(aliases=("-b",), metavar="N")] = None

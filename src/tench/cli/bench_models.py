@@ -83,7 +83,7 @@ def _show(row: "ModelRow", is_first: bool) -> None:
     if is_first:
         print(
             "| network | pixels | parameters | GMACs | conv GMACs | batch | precision | forward, images/s "
-            "| training, images/s | memory | top-1, whose |"
+            "| training, images/s | memory | top-1 (weights, source) |"
         )
         print("|---|--:|--:|--:|--:|--:|---|--:|--:|--:|---|")
     print("| " + " | ".join(_cells(row)) + " |", flush=True)

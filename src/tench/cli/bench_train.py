@@ -43,7 +43,7 @@ class BenchTrain:
     memory_formats: Annotated[tuple[Literal["auto", "nchw", "nhwc"], ...], Flag(name="memory-format")] = ()
     """Memory layouts of images and filters; by default the recipe's."""
     recipe: Annotated[str | None, Flag(metavar="NAME")] = None
-    """Recipe for all other settings: a packaged recipe or a YAML file. By default the default values."""
+    """Recipe for all other settings: a packaged recipe or a YAML file. By default the default settings."""
     image_size: Annotated[int | None, Flag(metavar="N")] = None
     """Image side in pixels. By default the recipe's, else each network's usual size."""
     device: Annotated[str, Flag(metavar="DEVICE")] = "auto"

@@ -38,7 +38,7 @@ class Check:
     source: Annotated[str, Flag(metavar="SOURCE", positional=True)]
     """The dataset: a path, digits or synthetic."""
     with_: Annotated[tuple[str, ...], Flag(name="with", metavar="SOURCE", repeated=True)] = ()
-    """Another source that joins SOURCE in one dataset. Classes are united by id. May be given several times."""
+    """Another source to merge with SOURCE. Classes are matched by id. May be given several times."""
     reading: SourceOptions = NO_OPTIONS
     near: bool = False
     """Also look for near duplicates: images that were re-encoded, resized or brightened."""
@@ -88,7 +88,7 @@ def _show(dataset: "Dataset", report: "Report") -> None:
     _show_groups("near duplicates", "nearly the same content", report.near or ())
     damage = f", damaged records or members: {len(report.damaged):,}" if report.damaged else ""
     unread = f", {len(report.unreadable):,} not read" if report.unreadable else ""
-    again = " Images that could not be read are then checked again." if report.unreadable else ""
+    again = " Later training also rechecks the images that could not be read." if report.unreadable else ""
     print(
         f"{dataset.source}: {counted(report.images, 'image')}, {len(report.bad):,} bad{unread}{damage}. The result is "
         f"saved, and later training on the same content reports it.{again}"

@@ -14,15 +14,13 @@ _FOR_ALL = ("--help", "--help-all", "--traceback")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Completion:
-    """Print a script that makes a shell complete commands, options, recipes and other known values, and otherwise file
-    names.
+    """Print a shell script that completes commands, options, recipes and other known values, and file names elsewhere.
 
-    For bash or zsh, add this line with the name of the shell to ~/.bashrc, or to ~/.zshrc after compinit:
+    For bash, add the first line below to ~/.bashrc. For zsh, add the second to ~/.zshrc, after compinit. For fish, run
+    the third once. Examples:
 
         eval "$(tench completion bash)"
-
-    For fish, write the script to a file. Example:
-
+        eval "$(tench completion zsh)"
         tench completion fish > ~/.config/fish/completions/tench.fish
     """
 
@@ -68,7 +66,7 @@ def _words() -> tuple[dict[str, list[str]], dict[tuple[str, str], list[str]]]:
 
 
 def _matching(words: dict[str, list[str]], values: dict[tuple[str, str], list[str]]) -> Iterable[str]:
-    """A function for bash or zsh: from $command, $previous and $current it sets $found, the matching words."""
+    """A function for bash or zsh that sets $found to the words that may follow $command and $previous."""
     yield "_tench_found() {"
     yield '    case "$command $previous" in'
     by_words: dict[tuple[str, ...], list[str]] = {}

@@ -1,4 +1,4 @@
-"""`tench doctor`: the capabilities and limits of this machine."""
+"""`tench doctor`: show the capabilities and limits of this machine."""
 
 import dataclasses
 import json

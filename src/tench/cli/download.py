@@ -1,4 +1,4 @@
-"""`tench download`: a public dataset by its name."""
+"""`tench download`: download a public dataset by name."""
 
 import dataclasses
 import shlex
@@ -41,8 +41,8 @@ def run(arguments: list[str]) -> int:
             print(f"{name:<15} {'?' if num_bytes is None else size_text(num_bytes):>9}  {what}")
         return 0
     if asked.dest is None:
-        raise UsageError(f"DEST is missing. Name a folder: tench download {shlex.quote(asked.name)} DEST.")
+        raise UsageError(f"DEST is missing. Usage: tench download {shlex.quote(asked.name)} DEST.")
     path = download(asked.name, asked.dest)
     source = shlex.quote(str(path))
-    print(f"Next: tench train {source} (tench info {source} shows its content)")
+    print(f"Next: tench train {source} (tench info {source} shows its contents)")
     return 0

@@ -1,4 +1,4 @@
-"""`tench evaluate`: each image of a split exactly once."""
+"""`tench evaluate`: measure a model on a split, with each image counted exactly once."""
 
 import dataclasses
 import json
@@ -34,7 +34,7 @@ class Evaluate:
     source: Annotated[str | None, Flag(metavar="SOURCE", positional=True)] = None
     """The dataset; by default what the run validated on."""
     with_: Annotated[tuple[str, ...], Flag(name="with", metavar="SOURCE", repeated=True)] = ()
-    """Another source that joins SOURCE in one dataset. Classes are united by id. May be given several times."""
+    """Another source to merge with SOURCE. Classes are matched by id. May be given several times."""
     split: Annotated[str | None, Flag(metavar="NAME")] = None
     """Split to evaluate, with all its images. By default val, else test, else train, without the training images of the
     model."""
@@ -42,7 +42,7 @@ class Evaluate:
     batch_size: Annotated[int, Flag(aliases=("-b",))] = 256
     """Images per batch."""
     threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
-    """Threads that prepare images (0: one per core)."""
+    """Threads that prepare images; 0 is one per core."""
     device: Annotated[str, Flag(metavar="DEVICE")] = "auto"
     """auto, cpu, cuda or cuda:1. auto is the GPU if there is one."""
     bad: Literal["fail", "skip", "fix"] | None = None

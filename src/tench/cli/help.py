@@ -1,7 +1,7 @@
 """Help texts: `--help` shows the options people use first, one line each; `--help-all` shows all options in full.
 
 Each command's dataclass declares its groups: `GROUPS = {"Data": "source val | with"}`. `--help` shows the options
-before the bar. A name may also be that of a recipe value.
+before the bar. A name may also be that of a recipe setting.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ def overview() -> Iterator[str]:
     """The lines of `tench --help`."""
     yield "usage: tench COMMAND ..."
     yield ""
-    yield from _wrapped("From the images you have to a trained, checked image classifier.", "")
+    yield from _wrapped("Train and check an image classifier on the images you have.", "")
     width = max(len(command) for group in GROUPS.values() for command in group)
     for heading, commands in GROUPS.items():
         yield ""
@@ -49,8 +49,8 @@ def overview() -> Iterator[str]:
     yield ""
     yield from _wrapped(
         "See `tench COMMAND --help` for examples and the most used options, `tench COMMAND --help-all` for all of "
-        "them. Every command takes --traceback (print where in the code an error occurred). First steps: tench train, "
-        "then tench evaluate RUN and tench predict RUN IMAGE.",
+        "them. Every command accepts --traceback (print where in the code an error occurred). First steps: tench "
+        "train, then tench evaluate RUN and tench predict RUN IMAGE.",
         "",
     )
 

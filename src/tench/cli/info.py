@@ -28,14 +28,15 @@ class Info:
     """The dataset: a path, digits or synthetic. A path is a folder, an archive, a file, or a pattern such as
     'train-{0000..0127}.tar'."""
     with_: Annotated[tuple[str, ...], Flag(name="with", metavar="SOURCE", repeated=True)] = ()
-    """Another source that joins SOURCE in one dataset. Classes are united by id. May be given several times."""
+    """Another source to merge with SOURCE. Classes are matched by id. May be given several times."""
     reading: SourceOptions = NO_OPTIONS
     boxes: bool = False
     """Also read the bounding boxes."""
     preview: Annotated[str | None, Flag(metavar="FILE.png")] = None
     """Save a picture of some training images: whole, as seen in six epochs of training, and as seen in evaluation."""
     recipe: Annotated[str | None, Flag(metavar="NAME")] = None
-    """Recipe for the preview: a packaged recipe or a YAML file. By default digits for the digits, else the defaults."""
+    """Recipe for the preview: a packaged recipe or a YAML file. By default the recipe digits for the source digits,
+    else the default settings."""
     json: bool = False
     """Print one JSON object. Keys: layout, classes, splits (images, bytes), exif, fingerprint, notes, tree, examples,
     left_out."""

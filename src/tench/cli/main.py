@@ -15,7 +15,7 @@ from tench.errors import TenchError, UsageError, nearest
 from tench.printable import OutputError, guarded, printable
 
 _MAX_MESSAGE = 4000
-"""Characters of a line of an error."""
+"""Maximum number of characters in a line of an error."""
 
 _HELP = ("-h", "--help", "--help-all")
 
@@ -111,6 +111,6 @@ def _tell(name: str, traceback: bool, *lines: str) -> None:
 
 
 def _shortened(line: str) -> str:
-    """A message without its middle if it is very long, for example because of a name of thousands of characters."""
+    """A message; if it is very long, for example because of a name of thousands of characters, without its middle."""
     half = _MAX_MESSAGE // 2
     return line if len(line) <= _MAX_MESSAGE else f"{line[:half]} ... {line[-half:]}"

@@ -1,4 +1,4 @@
-"""`tench models`: the networks known by name."""
+"""`tench models`: list the networks that can be created by name."""
 
 import dataclasses
 import json

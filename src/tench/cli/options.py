@@ -56,7 +56,7 @@ class Option:
 
     @property
     def negative(self) -> str:
-        """The name that turns a switch off; "" if it is no switch, or off unless given."""
+        """The name that turns a switch off; "" if the option is not a switch, or is off by default."""
         return f"--no-{self.name[2:]}" if self.is_switch and (self.section or self.default is True) else ""
 
     @property
@@ -66,7 +66,7 @@ class Option:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The words the option knows; other values may be allowed too."""
+        """The literal values of the option; it may accept other values too."""
         return tuple(
             str(word)
             for kind in self.kinds

@@ -1,4 +1,4 @@
-"""Our equivalents of other programs' options, from other_programs.yaml: for error messages and the docs."""
+"""The equivalents of other programs' options, from other_programs.yaml, for error messages and the docs."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from tench.errors import listed
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OptionRow:
-    """An option of another program, or several with the same equivalent. The file explains the fields."""
+    """An option of another program, or several with the same equivalent. The YAML file explains the fields."""
 
     there: str
     here: str = ""
@@ -69,7 +69,7 @@ def programs() -> tuple[Program, ...]:
 
 
 def equivalents(command: str, known: Sequence[str], words: Words, *, only: bool = False) -> dict[str, list[str]]:
-    """The equivalents of a command's unknown options: the lines of an error for each that another program has.
+    """For each unknown option of a command that another program has, the lines of an error with its equivalent.
 
     known: the options of the command. only: consider only rows for a single value.
     """
@@ -151,8 +151,8 @@ class Answer:
 
     def text(self, count: int) -> str:
         if not self.here:
-            return f"{'has' if count == 1 else 'have'} no equivalent here. {self.note}"
-        text = f"{'is' if count == 1 else 'are'} {self.word} here" + (
+            return f"{'has' if count == 1 else 'have'} no equivalent in tench. {self.note}"
+        text = f"{'is' if count == 1 else 'are'} {self.word} in tench" + (
             f": {self.here}" if self.here != self.word else ""
         )
         return f"{text} ({self.note})" if self.note else text
@@ -172,7 +172,7 @@ def _answer(
     # Options of prepare and train may share a name but differ in meaning.
     if program.command == command or (first in known and "prepare" not in (command, program.command)):
         return Answer(here if row.only else first, here, note)
-    return Answer(f"{first} of tench {program.command}", f"tench {program.command} ... {here}", note)
+    return Answer(f"{first} of the command {program.command}", f"tench {program.command} ... {here}", note)
 
 
 def filled(template: str, value: Sequence[str], given: Mapping[str, Sequence[str]]) -> str:

@@ -1,5 +1,4 @@
-"""Read a command's options from its arguments. Each error is one sentence that names the option and the values it
-takes."""
+"""Read a command's options from its arguments. An error names the option and the values that it accepts."""
 
 import dataclasses
 import difflib
@@ -42,8 +41,11 @@ def parse(kind: type[Command], arguments: list[str], default: Command | None = N
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Words:
-    """The arguments of a command, sorted into options with their words, words without an option, and unknown options
-    with the words after them."""
+    """The arguments of a command, sorted by kind.
+
+    given: known options with the words of their values. loose: words that belong to no option. unknown: unknown options
+    with the words after them.
+    """
 
     given: list[tuple[Option, list[str]]]
     loose: list[str]
@@ -87,7 +89,7 @@ def is_option(word: str) -> bool:
 
 
 def _split(word: str) -> tuple[str, str | None]:
-    """The name of an option and the value attached to it: --lr=1, -b64. Underscores count as dashes."""
+    """The name of an option and the value attached to it: --lr=1, -b64. Underscores are treated as dashes."""
     if not word.startswith("--"):
         return word[:2], word[2:].removeprefix("=") if len(word) > 2 else None
     name, equals, value = word.partition("=")
@@ -138,7 +140,7 @@ def _where_it_ends(option: Option, words: list[str]) -> str:
     for count in range(len(words) - 1, 0, -1):
         if any(_as(kind, words[:count], False) is not _NOT for kind in option.kinds):
             written = map(shlex.quote, [option.name, *words[:count], "--", *words[count:]])
-            return f" If {shown(words[count])} is none of them, write -- before it: {' '.join(written)}"
+            return f" If {shown(words[count])} is not one of them, write -- before it: {' '.join(written)}"
     return ""
 
 
@@ -168,7 +170,7 @@ def _as(kind: Any, words: list[str], repeated: bool) -> Any:
 
 
 def expected(option: Option) -> str:
-    """What an option takes, in words: "a whole number or auto"."""
+    """The values that an option accepts, in words: "a whole number or auto"."""
     kinds = widest(option.kinds)
     if option.flag.repeated:
         return option.flag.metavar
@@ -250,7 +252,7 @@ def _hint(name: str, known: list[str]) -> str:
 def _explained(
     error: UsageError, command: str, options: tuple[Option, ...], option: Option, given: list[str]
 ) -> UsageError:
-    """The error about a value, or the equivalent if the value is from another program."""
+    """The error about a value, or tench's equivalent if the value is from another program."""
     from tench.cli.other_programs import equivalents
 
     known = [name for other in options for name in other.names]

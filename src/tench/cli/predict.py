@@ -1,4 +1,4 @@
-"""`tench predict`: names and probabilities for images."""
+"""`tench predict`: print class names and probabilities for images."""
 
 import csv
 import dataclasses
@@ -16,8 +16,9 @@ from tench.printable import printable
 class Predict:
     """Classify images with a run's best weights, a weights file, or published weights.
 
-    A folder stands for all images below it; linked folders are followed, and files that are not images are counted on
-    stderr. An image that cannot be read is reported, the others are still classified, and the exit code is 1. Example:
+    In a folder, all images are classified, also in subfolders and linked folders; files that are not images are counted
+    on stderr. An image that cannot be read is reported, the others are still classified, and the exit code is 1.
+    Example:
 
         tench predict runs/001 cat.jpg ~/holiday --top 3
     """

@@ -1,4 +1,4 @@
-"""`tench prepare`: a dataset in another layout."""
+"""`tench prepare`: write a dataset in another layout."""
 
 import dataclasses
 import json
@@ -24,8 +24,8 @@ _SIZES = ("short_side", "max_side", "square")
 class Prepare:
     """Write a dataset in another layout, with the original image bytes or with smaller images.
 
-    Prints the plan, writes everything, then reads it back and compares it. If the command is killed, running it again
-    continues and gives the same result. The source is never changed. Examples:
+    Prints the plan, writes everything, then reads it back and compares it. If the command is killed, run it again: it
+    continues, and the result is the same. The source is never changed. Examples:
 
         tench prepare ~/imagenet ~/shards                                 WebDataset shards, original bytes
         tench prepare ~/imagenet ~/small --max-side 512 --quality 90
@@ -47,7 +47,7 @@ class Prepare:
     to: Literal["webdataset", "folder", "list", "tfrecord", "recordio"] = "webdataset"
     """Layout to write."""
     with_: Annotated[tuple[str, ...], Flag(name="with", metavar="SOURCE", repeated=True)] = ()
-    """Another source that joins SOURCE in one dataset. Classes are united by id. May be given several times."""
+    """Another source to merge with SOURCE. Classes are matched by id. May be given several times."""
     splits: tuple[str, ...] = ()
     """Splits to write: train, val, test. By default all."""
     reading: SourceOptions = NO_OPTIONS
@@ -73,8 +73,8 @@ class Prepare:
     grey: bool = False
     """Re-encode in grey."""
     exif: Literal["auto", "apply", "ignore"] = "auto"
-    """EXIF orientation of re-encoded images. apply turns them upright; ignore drops the orientation; auto does what
-    training does: apply, except for published sets. Images that are not re-encoded keep their orientation."""
+    """EXIF orientation of re-encoded images. apply turns them upright; ignore drops the orientation; auto is apply,
+    except for published sets, as in training. Images that are not re-encoded keep their orientation."""
     interpolation: Literal["area", "bilinear"] | None = None
     """Resize filter, by default area. area is antialiased; bilinear uses the nearest four pixels, as im2rec does."""
     addressable: bool = False
@@ -85,12 +85,12 @@ class Prepare:
     shard_size: float | None = None
     """Approximate size of a file in megabytes (10^6 bytes). By default 256; recordio has one file per split."""
     shuffle: bool = True
-    """Order training images in shards by a hash of their names, otherwise by name."""
+    """Order training images in shards by a hash of their names instead of by name."""
     link: Literal["hard", "symbolic", "copy"] | None = None
     """How --to folder and list place unchanged image files, by default hard links. hard copies the files if DEST is on
     another disk."""
     style: Literal["plain", "caffe", "nnabla", "mxnet", "apm5", "tensorflow", "kaggle"] | None = None
-    """With --to list, the program that will read it, by default plain."""
+    """With --to list, the program that will read the lists. By default plain."""
     bad: Literal["fail", "skip", "fix"] = "fail"
     """What to do with images that do not decode. fail stops; skip leaves them out; fix decodes JPEGs as far as possible
     and leaves out the rest. fail does not decode images whose bytes stay unchanged; tench check does."""

@@ -1,7 +1,7 @@
-"""Standard streams that may be closed, full, or not able to encode a name.
+"""Standard streams that may be closed or full, or that cannot encode a name.
 
 A daemon or a cron job may have no stdout or stderr. The first file that the program opens would then get the free
-descriptor, and a library that prints would write into that file. So closed streams are opened on the null device.
+descriptor, and a library that prints would write to that file. So closed streams are opened on the null device.
 """
 
 import codecs

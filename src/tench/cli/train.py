@@ -1,4 +1,4 @@
-"""`tench train`: the recipe's fields are the flags."""
+"""`tench train`: train a classifier. Every setting of a recipe is an option."""
 
 import dataclasses
 from typing import Annotated, ClassVar
@@ -34,7 +34,7 @@ class Train:
     source: Annotated[str | None, Flag(metavar="SOURCE", positional=True)] = None
     """The dataset: a path, digits or synthetic. By default digits, or the source of the run to continue."""
     with_: Annotated[tuple[str, ...], Flag(name="with", metavar="SOURCE", repeated=True)] = ()
-    """Another source that joins SOURCE in one dataset. Classes are united by id. May be given several times."""
+    """Another source to merge with SOURCE. Classes are matched by id. May be given several times."""
     val: Annotated[str | None, Flag(metavar="SOURCE")] = None
     """Another source to validate on. Its classes are matched by id."""
     recipe: Annotated[str | None, Flag(metavar="NAME")] = None
@@ -44,7 +44,7 @@ class Train:
     device: Annotated[str, Flag(metavar="DEVICE")] = "auto"
     """auto, cpu, cuda or cuda:1. auto is the GPU if there is one."""
     threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
-    """Threads that prepare images (0: one per core)."""
+    """Threads that prepare images; 0 is one per core."""
     print_freq: Annotated[int, Flag(aliases=("-p",))] = 100
     """Steps between lines of metrics.jsonl."""
     save_every: float = 600.0

@@ -78,13 +78,13 @@ def cached(source: str, choice: str, make: Callable[[Path], Dataset], refresh: b
 
 
 def _changed(what: str) -> TenchError:
-    return TenchError(f"{what}: changed while it was being read. Wait until the dataset is complete, then try again.")
+    return TenchError(f"{what} changed while it was being read. Wait until the dataset is complete, then try again.")
 
 
 def _changed_since(began_ns: int, stamp: Stamp, spool: Path) -> str | None:
-    """A file or folder of the source that changed while it was read; spooled files do not count.
+    """Return a file or folder of the source that changed while it was read, or None. Spooled files are ignored.
 
-    A time in the future, from a machine whose clock is ahead, does not count.
+    Times in the future are ignored too: they come from a machine whose clock is ahead.
     """
     now_ns = time.time_ns()
     for path, _, time_ns in stamp:

@@ -1,7 +1,7 @@
 """Whether the EXIF orientation of a dataset's images is applied.
 
-Phones store photographs in the orientation of the sensor, so your own photographs need it. For published datasets it is
-ignored: the published results were trained and evaluated with programs that ignore the tag.
+Phones store photographs in the orientation of the sensor and tag it, so your own photographs need it. For published
+datasets the tag is ignored: published models were trained and evaluated with programs that ignore it.
 """
 
 from typing import Literal
@@ -18,19 +18,20 @@ _SAMPLED_IMAGES = 64
 
 
 def resolved(exif: Exif | Literal["auto"], dataset: Dataset) -> Exif:
-    """What is done with the orientation: `auto` ignores it in published sets and applies it in all others."""
+    """Resolve `auto`: ignore the orientation in published sets and apply it in all others."""
     if exif != "auto":
         return exif
     return "ignore" if is_published(dataset) else "apply"
 
 
 def oriented(table: Table, exif: Exif) -> Table:
-    """The table, whose images are read upright if `exif` is `apply`."""
+    """The table, with its images read upright if `exif` is `apply`."""
     return table.upright() if exif == "apply" else table
 
 
 def sentence(table: Table, exif: Exif) -> str:
-    """What is done, and how many of a sample have an orientation; "" for raw pixels, which cannot have one."""
+    """A log line: what is done, and how many images of a sample have an orientation; "" for raw pixels, which cannot
+    have one."""
     num_rotated, num_sampled = sampled(table)
     done = "applied" if exif == "apply" else "ignored"
     if not num_sampled:

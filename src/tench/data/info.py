@@ -25,8 +25,9 @@ def info(source: Source, options: SourceOptions | None = None) -> dict[str, Any]
 
     source: a path or name, several that make one set, or a `Dataset`. options: how to read it. Returns a dict with the
     keys source, layout, classes (their number), splits (for each: images, bytes, unlabelled, images_per_class, sizes),
-    fingerprint, notes, tree (the folders found, as lines), examples (the first images of the first classes) and
-    left_out (files that are not read: reason, files, example). Raises UsageError and TenchError as `open_source` does.
+    exif (of a sample: sampled, rotated; auto: apply or ignore), fingerprint, notes, tree (the folders found, as lines),
+    examples (the first images of the first classes) and left_out (files that are not read: reason, files, example).
+    Raises UsageError and TenchError as `open_source` does.
 
     >>> found = tench.info("digits")
     >>> found["classes"], found["splits"]["val"]["images"], found["splits"]["val"]["sizes"]["largest"]
@@ -60,7 +61,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def brief_notes(dataset: Dataset) -> list[str]:
-    """The notes for a reader who knows the source: paths relative to it, and one note for files that share it."""
+    """The notes with paths relative to the source; files with the same note share one line."""
     heads: dict[str, list[str]] = {}
     for note in dataset.notes:
         for source in dataset.source.split(" + "):

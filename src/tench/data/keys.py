@@ -11,7 +11,7 @@ def keys_of(paths: Sequence[str], class_ids: Sequence[str | None]) -> list[str]:
     """The keys of images with these paths (separated by "/") and class ids (None if unknown or only a number).
 
     A key is the part of the path that begins with the folder named after the class. If there is no such folder, it is
-    CLASS/FILE. If two images would get the same key, all keys are the whole paths.
+    CLASS/FILE. If two images would get the same key, every key is the whole path.
     """
     keys = [key_of(path, class_id) for path, class_id in zip(paths, class_ids, strict=True)]
     return keys if len(set(keys)) == len(keys) else list(paths)

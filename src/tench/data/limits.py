@@ -1,7 +1,7 @@
 """Limits on what a file may claim, so that damaged or hostile input takes bounded time and memory.
 
-Real datasets stay far below every limit. A file that exceeds one is refused, and the message states the number; it is
-never read in part. A tree of files passes its limits to everything that reads it, and a test can set smaller ones.
+Real datasets stay far below every limit. A file that exceeds one is refused, never read in part, and the message states
+the limit. A tree of files passes its limits to everything that reads it, and a test can set smaller ones.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from tench.files import open_regular
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What one source may take. Bytes are bytes in memory unless the docstring says otherwise."""
+    """Limits for reading one source. Bytes are bytes in memory unless the docstring says otherwise."""
 
     name_bytes: int = 4096
     """Length of a file's path below the root of its source, in UTF-8; Linux itself allows 4,096."""
@@ -92,7 +92,7 @@ class Limits:
 
     jpeg_scans: int = 100
     """Scans of a progressive JPEG. Encoders write about 10, and each costs a pass over the whole image. libtiff has the
-    same limit, libjpeg-turbo's fuzzers use 500."""
+    same limit; libjpeg-turbo's fuzzers use 500."""
 
     child_seconds: float = 60.0
     """Time limit for a child process that reads a file for us."""
@@ -114,8 +114,8 @@ class Limits:
         """Raise TenchError if a file to be read whole is larger than its limit."""
         if num_bytes > at_most:
             raise TenchError(
-                f"{where}: has {num_bytes:,} bytes, but {what} may have at most {at_most:,}. The file is damaged or "
-                "is something else. Replace it, or move it out of the dataset."
+                f"{where}: the file has {num_bytes:,} bytes, but {what} may have at most {at_most:,}. The file is "
+                "damaged or is something else. Replace it, or move it out of the dataset."
             )
 
 

@@ -11,7 +11,7 @@ from tench.plain import typed
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class RecordKeys:
-    """The keys, columns or arrays with the images and the labels; None: the layout finds them."""
+    """The keys, columns or arrays that contain the images and the labels; None: the layout finds them."""
 
     image: str | None = None
     label: str | None = None
@@ -19,7 +19,7 @@ class RecordKeys:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SourceOptions:
-    """How to read a source, if it does not say so itself. An option that a source has no use for is refused.
+    """How to read a source whose files do not say so themselves. An option that has no effect on a source is refused.
 
     >>> options = tench.SourceOptions(exclude=("masks",), val_per_class=10)
     >>> options.given()
@@ -36,7 +36,7 @@ class SourceOptions:
     label_from: str | None = None
     """Regular expression whose first group is the class in a file name ('^([a-z]+)' for cat.0.jpg)."""
     images: str | None = None
-    """Take the images from this folder of the source only (images/large)."""
+    """Use only the images in this folder of the source (images/large)."""
     exclude: Annotated[tuple[str, ...], Flag(metavar="PATTERN", repeated=True)] = ()
     """Leave out files and folders that match this pattern (masks, '*_mask.png'); may be given several times."""
     keys: str | None = None
@@ -44,8 +44,7 @@ class SourceOptions:
     min_images: int = 0
     """Leave out classes with fewer training images. (ImageNet-11K: 500.)"""
     val_per_class: int = 0
-    """Training images per class to hold out as val. Used, with a fixed seed, if the source has no val. (ImageNet-11K:
-    50.)"""
+    """Training images per class to hold out as val, with a fixed seed, if the source has no val. (ImageNet-11K: 50.)"""
 
     def check(self) -> None:
         """Raise UsageError for a number below 0."""
@@ -61,7 +60,7 @@ class SourceOptions:
         for part in (self.keys or "").split(",") if self.keys is not None else ():
             what, _, key = part.strip().partition("=")
             if what not in asked or not key:
-                raise UsageError(f"--keys {self.keys!r}: expected image=KEY,label=KEY, or one of the two.")
+                raise UsageError(f"--keys must be image=KEY,label=KEY, or one of the two, got {self.keys!r}.")
             asked[what] = key
         return RecordKeys(**asked)
 
@@ -104,9 +103,9 @@ def pattern_of(option: str, text: str, what: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(text)
     except re.error as error:
-        raise UsageError(f"{flag(option)} {text!r}: not a valid regular expression ({error}).") from error
+        raise UsageError(f"{flag(option)} must be a valid regular expression, got {text!r} ({error}).") from error
     if not pattern.groups:
         raise UsageError(
-            f"{flag(option)} {text!r}: has no group. Put parentheses around the part that names the {what}."
+            f"{flag(option)} {text!r} has no group. Put parentheses around the part that names the {what}."
         )
     return pattern

@@ -24,7 +24,7 @@ _log = logging.getLogger("tench")
 
 
 def apply(dataset: Dataset, bad: Policy, used: Sequence[str], *, threads: int = 0) -> tuple[Dataset, list[Handled]]:
-    """Return the dataset after applying the policy, and what was done. The fingerprint stays that of the whole.
+    """Return the dataset after applying the policy, and what was done. It keeps the fingerprint of the whole dataset.
 
     used: the splits that will be read; bad images in the others are ignored. With `fail` nothing is decoded: a
     certificate that lists bad images is an error, a clean one is logged, and without one the first bad image stops the
@@ -118,7 +118,8 @@ def _refuse(dataset: Dataset, found: Certificate, bad: Sequence[Bad]) -> None:
         rank = "the only bad image" if len(bad) == 1 else f"one of {len(bad):,} bad images"
         raise TenchError(
             f"{first.file}: {first.reason} ({first.split}, {first.key}). It is {rank} of "
-            f"{dataset.source}, by the check of {found.date[:10]}. Restore them, leave them out with --bad skip, or "
+            f"{dataset.source}, according to the check of {found.date[:10]}. Restore them, leave them out with --bad "
+            f"skip, or "
             "decode JPEGs as far as they go with --bad fix."
         )
     if found.damaged:

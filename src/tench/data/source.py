@@ -80,7 +80,7 @@ def open_source(
     is recognised by content. Or a name: "digits", "synthetic:images=1000" (for a folder called digits: "./digits").
     Several sources make one dataset, with classes united by id. A dataset that is already open is returned unchanged.
     options: how to read the source. boxes: read bounding boxes too. refresh: read the source again and ignore the
-    cache. refuse_unused: raise an error for an option that the layout does not take. fields: options by name instead:
+    cache. refuse_unused: raise an error for an option that the layout does not accept. fields: options by name instead:
     open_source("pets", label="breed"). Raises UsageError for an unknown path, name or option, or for options with an
     open dataset; TenchError if the layout is unknown or the data are damaged.
 
@@ -99,7 +99,7 @@ def open_source(
     choice.options.check()
     names = _names(source)
     if not names:
-        raise UsageError("No source is given. Give the path of a dataset, or digits.")
+        raise UsageError("No source is given. Pass the path of a dataset, or the name digits.")
     if len(names) == 1:
         dataset = _open(names[0], choice, refresh)
     else:
@@ -111,7 +111,8 @@ def open_source(
 
 
 def _chosen(options: SourceOptions | None, fields: dict[str, Any]) -> SourceOptions:
-    """Options with those given by name. Raises UsageError for an unknown one, another type, or two different values."""
+    """The options together with those given by name. Raises UsageError for an unknown name, a wrong type, or two
+    different values for one option."""
     known = [field.name for field in dataclasses.fields(SourceOptions)]
     given = {} if options is None else options.to_json()
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
@@ -121,7 +122,7 @@ def _chosen(options: SourceOptions | None, fields: dict[str, Any]) -> SourceOpti
                 f"open_source has no option {name!r}.{nearest(name, known)} Options for reading: {', '.join(known)}."
             )
         if name in given and given[name] != value:
-            raise UsageError(f"{name} is {given[name]!r} in options, but {value!r} by name. Give one of them.")
+            raise UsageError(f"{name} is {given[name]!r} in options, but {value!r} by name. Pass only one of them.")
     try:
         return SourceOptions.from_json(given | plain, "options")
     except PlainError as error:
@@ -177,7 +178,7 @@ def _open(name: str, choice: _Choice, refresh: bool) -> Dataset:
     def make(spool: Path) -> Dataset:
         if kind in NAMED:
             if choice.boxes:
-                raise UsageError(f"{name}: has no boxes to read. Leave --boxes out.")
+                raise UsageError(f"{name} has no boxes to read. Leave out --boxes.")
             return made(choice.applied(None, NAMED[kind].read(name, spool)), source=name, layout=kind)
         tree = (open_tree if path.exists() else open_pattern)(path, spool, choice.options)
         layout, tree = _recognise(tree)
@@ -200,7 +201,7 @@ def _open(name: str, choice: _Choice, refresh: bool) -> Dataset:
 
 
 def _alike_notes(class_ids: Sequence[str]) -> list[str]:
-    """A note on classes whose names differ only in case. Single letters are no mistake: "a" and "A" are two classes."""
+    """A note on classes whose names differ only in case. Single letters are skipped: "a" and "A" are two classes."""
     spelled: dict[str, list[str]] = {}
     for class_id in class_ids:
         if len(class_id) > 1:
@@ -227,7 +228,7 @@ def _open_part(name: str, choice: _Choice, refresh: bool) -> Dataset:
 
 
 def _refuse_unused(dataset: Dataset, options: SourceOptions) -> None:
-    """Raise UsageError for an option that no layout of the dataset takes."""
+    """Raise UsageError for an option that no layout of the dataset accepts."""
     layouts = dataset.layout.split(" + ")
     found = [layout for layout in (*LAYOUTS, folder) if layout.NAME in layouts]
     taken = EVERY_SOURCE.union(*(EVERY_TREE | layout.OPTIONS for layout in found))
@@ -235,7 +236,7 @@ def _refuse_unused(dataset: Dataset, options: SourceOptions) -> None:
         if name not in taken:
             known = ", ".join(sorted(map(flag, taken)))
             raise UsageError(
-                f"{dataset.source}: {flag(name)} has no effect on the layout {dataset.layout}, which takes {known}."
+                f"{dataset.source}: {flag(name)} has no effect on the layout {dataset.layout}, which accepts {known}."
             )
 
 
@@ -246,15 +247,18 @@ def matched(table: Table, dataset: Dataset, classes: Classes, whose: str) -> Tab
     """
     index = classes.index_of(dataset.classes, whose=dataset.source, here=whose)
     if classes.meets_by_position(dataset.classes):
-        _log.info("%s: classes are matched by position, as one side has only numbers for them.", dataset.source)
+        _log.info(
+            "%s: classes are matched by position, because one side has only numbers for its classes.", dataset.source
+        )
     if np.array_equal(index, np.arange(len(index))):
         return table
-    _log.info("%s: has the classes of %s in another order; labels are remapped by class id.", dataset.source, whose)
+    _log.info("%s has the classes of %s in another order; labels are remapped by class id.", dataset.source, whose)
     return table.relabelled(index)
 
 
 def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
-    """The layout of a tree, or of the archive that is the only thing in it, as after a download; and that tree."""
+    """The layout of a tree, and the tree. If it contains only one archive, as after a download, both are the
+    archive's."""
     tree = with_sniffed_images(tree)
     found = [layout for layout in LAYOUTS if layout.recognise(tree)]
     asked = tree.options.given().keys() - EVERY_SOURCE  # an option that only class folders take selects class folders
@@ -266,8 +270,8 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
         found = []  # the images of the lists may be in the archives next to them
     if len(found) > 1:
         raise TenchError(
-            f"{tree.source}: contains more than one dataset: {' and '.join(layout.NAME for layout in found)}. Move one "
-            "away, or name the files of one (a file, or a pattern such as 'train-{0000..0127}.tar')."
+            f"{tree.source} contains more than one dataset: {' and '.join(layout.NAME for layout in found)}. Move one "
+            "away, or pass the files of one (a file, or a pattern such as 'train-{0000..0127}.tar')."
         )
     if found:
         return found[0], tree
@@ -278,10 +282,10 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
         return _recognise(opened_in_place(tree, packed), depth + 1)
     if folder.recognise(tree):
         if not has_images(tree):
-            raise TenchError(f"{tree.source}: contains no readable images. {found_text(tree)}")
+            raise TenchError(f"{tree.source} contains no readable images. {found_text(tree)}")
         return folder, tree
     if not tree.source.is_file():
-        raise TenchError(f"{tree.source}: neither a file nor a folder. Pass the path of a dataset.")
+        raise TenchError(f"{tree.source} is neither a file nor a folder. Pass the path of a dataset.")
     raise _no_data_set(tree.source)
 
 
@@ -310,12 +314,12 @@ def _no_data_set(path: Path) -> TenchError:
         start = file.read(512)
     if format_of_start(start):
         return TenchError(
-            f"{path}: is one image, not a dataset. To train, pass the folder that contains the class folders. To "
+            f"{path} is one image, not a dataset. To train, pass the folder that contains the class folders. To "
             f"classify this image with a trained model: tench predict RUN {path}"
         )
     kind = kind_of_file(start)
     what = f"begins with {start[:8]!r}" + (f", as {kind} do" if kind else "") if start else "is empty"
     return TenchError(
-        f"{path}: not a known kind of dataset; it {what}. Pass a folder or an archive of images, a label file, or a "
+        f"{path} is not a known kind of dataset; it {what}. Pass a folder or an archive of images, a label file, or a "
         "container such as WebDataset, TFRecord, Parquet, HDF5 or .npz."
     )

@@ -1,9 +1,9 @@
 """Which split a file, folder or column value belongs to: one rule for every layout.
 
-A name is split into words at every character that is not a letter and before each capital (`seg_train`, `TrainSet`
-and `train.X1` are all train). The words in `_WORDS` name a split; trainval, the union of both, counts as train. A name
+A name is split into words at every character that is not a letter and before each capital (`seg_train`, `TrainSet` and
+`train.X1` are all train). The words in `_WORDS` name a split; trainval, the union of both, is treated as train. A name
 with words of two splits names none. The trade-off of a fixed list: a set in another language, or one that calls its
-test images "query", is not recognised, and the person is asked.
+test images "query", is not recognised.
 """
 
 import functools
@@ -34,13 +34,13 @@ _TRUE, _FALSE = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n",
 
 
 def words_of(name: str) -> list[str]:
-    """The words of a name, in lower case: seg, train of `seg_Train2`."""
+    """The words of a name, in lower case: seg and train for `seg_Train2`."""
     return [word.lower() for word in _CAMEL.findall(name)]
 
 
 @functools.lru_cache(2**14)
 def splits_in(name: str) -> frozenset[str]:
-    """All splits that the words of a name stand for; a name for train and val together counts as train alone."""
+    """All splits that the words of a name stand for; a name for train and val together is treated as train alone."""
     rest, joined = _JOINED.subn(" ", name)
     found = {_SPLIT_OF_WORD[word] for word in words_of(rest) if word in _SPLIT_OF_WORD}
     return frozenset(found | {TRAIN} if joined else found)
@@ -90,7 +90,7 @@ def split_asked(path: str, how: str) -> str | None:
 def group_by_split(
     paths: Iterable[str], where: str, what: str, *, split_from: str | None = None, root: str = ""
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """Group paths by split, in the order of SPLITS, and return notes for a person.
+    """Group paths by split, in the order of SPLITS, and return notes for the user.
 
     what: "shards" or "record files", for messages. split_from: see split_asked. root: the name of the folder that
     contains the paths; if it is a split word, it is the split of all paths that name none. If no path names a split,
@@ -113,9 +113,9 @@ def group_by_split(
     if silent and named:
         known = ", ".join(f"{members[0]} ({split})" for split, members in named.items())
         raise TenchError(
-            f"{where}: {len(silent):,} of the {what} have no split in their name (train, val or test): "
-            f"{some(silent, at_most=3)}. Others do: {known}. Leave them out with --exclude PATTERN, rename them, or "
-            "name the files to use."
+            f"{where}: {len(silent):,} of the {what} without a split in the name (train, val or test): "
+            f"{some(silent, at_most=3)}. Others have one: {known}. Leave out those without a split with --exclude "
+            "PATTERN, rename them, or pass only the files to use."
         )
     _refuse_configurations({TRAIN: silent}, where, what)
     if silent and (split := _SPLIT_OF_WORD.get(root.lower())):

@@ -3,9 +3,9 @@
 One row per image says which file contains it, the first byte, the number of bytes, and its label. Layout readers build
 this table once; all other code works from the table alone. It is saved as one Arrow IPC file: all splits one after
 the other in one record batch, so that loading maps the file and reads nothing, and the classes, the splits' ranges, the
-fingerprint and the stamp as JSON in the schema's metadata. A checksum follows it, because a damaged map can end the
-process or silently change labels. Verifying it is cheap even for ten million rows. The trade-off of one flat file: any
-change means rewriting it.
+fingerprint and the stamp as JSON in the schema's metadata. A checksum follows it, because mapping a damaged file can
+crash the process or silently change labels. Verifying it is cheap even for ten million rows. The trade-off of one flat
+file: any change means rewriting it.
 """
 
 import dataclasses
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from tench.input.torch_dataset import TorchDataset
 
 VERSION = 7
-"""Of the saved form. A file of another version is rebuilt from its source."""
+"""Version of the saved form. A file of another version is rebuilt from its source."""
 
 _SEAL = struct.Struct("<8sQI")
 _SEAL_MAGIC = b"TENCHTAB"
 """The last bytes of a saved table: magic, length of the Arrow file before it, CRC-32C of that."""
 
 FILE, PIXELS_HWC, PIXELS_CHW = "file", "pixels-hwc", "pixels-chw"
-"""How a row's bytes contain the image: as an image file of any format, or as raw uint8 pixels in one of two orders."""
+"""How a row's bytes store the image: as an image file of any format, or as raw uint8 pixels in one of two orders."""
 
 SCHEMA = pa.schema(
     [
@@ -67,7 +67,7 @@ DAMAGED = 1
 """Flag of a row: decode its JPEG as far as its data goes and fill the rest with grey. Without it, damage is an
 error."""
 UPRIGHT = 2
-"""Flag of a row: turn its image as its EXIF orientation asks. Without it, the image is shown as it is stored."""
+"""Flag of a row: apply the EXIF orientation of its image. Without it, the image is used as stored."""
 
 
 _MAX_OPEN_FILES = 64
@@ -105,8 +105,8 @@ OpenIndexed = Callable[[Path, Path], Packed]
 class Classes:
     """The ordered list of classes: the label of an image is an index into it.
 
-    ids: folder names, WordNet ids or numbers as text, unique. names: the same for people. numbered: the ids are only
-    positions, because the layout contains only numbers.
+    ids: folder names, WordNet ids or numbers as text, unique. names: the names shown to people. numbered: the ids are
+    only positions, because the layout contains only numbers.
 
     >>> classes = tench.open_source("digits").classes
     >>> len(classes), classes.ids[3], classes.names[3]
@@ -166,7 +166,8 @@ class Classes:
         unknown = [name for name in other.ids if name not in position]
         if unknown:
             raise TenchError(
-                f"{whose} has {len(unknown)} of its {len(other)} classes that {here} does not have: "
+                f"{len(unknown)} of the {len(other)} classes of {whose} {'is' if len(unknown) == 1 else 'are'} not in "
+                f"{here}: "
                 f"{some(unknown)}. {here} has {len(self)} classes: {some(self.ids)}. "
                 "Check that both are from the same dataset."
             )
@@ -184,7 +185,9 @@ class Classes:
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """One split as a layout found it, in any order. Arrays have one entry per image; a scalar applies to all rows.
+    """The rows of one split as a layout found them, in any order.
+
+    Arrays have one entry per image; a scalar applies to all rows.
 
     shards: paths. shard: index into shards. offset, length: bytes. label: class index or -1. key: unique names.
     height, width, channels: pixels, 0 if unknown; required for raw pixels. labels, boxes: one entry per image, as in
@@ -226,8 +229,8 @@ class LeftOut:
 
 
 Scoring = Literal["any-label", "own-classes"]
-"""How a split is scored if not plainly. any-label: any of an image's labels is right (ReaL). own-classes: a model
-chooses among the dataset's own classes, although it may know more (ImageNet-A and -R)."""
+"""How a split is scored, if not by plain top-1. any-label: any of an image's labels is right (ReaL). own-classes: a
+model chooses only among the dataset's own classes, even if it has more (ImageNet-A and -R)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,7 +241,7 @@ class Contents:
     should be told about this source, one sentence each. indexes: for shards that are indexes of gzip files, these
     files. copies: for shards that are copies in the cache, the files of the source they come from. outline: the folders
     that were found, as lines. left_out: files that are not in the table, by reason; each is also a note of the dataset.
-    scoring: of the splits that are not scored plainly."""
+    scoring: for the splits that are not scored by plain top-1."""
 
     classes: Classes
     splits: Mapping[str, Rows]
@@ -271,7 +274,7 @@ class Table:
         copies: Mapping[str, str] | None = None,
         open_indexed: OpenIndexed | None = None,
     ) -> None:
-        """rows: as in SCHEMA. file_per_row: each image is a whole file, as in a folder; `read` then notices growth.
+        """rows: as in SCHEMA. file_per_row: each image is a whole file, as in a folder; `read` then detects growth.
 
         indexes: for shards that are indexes of gzip files, those files; offsets then count decompressed bytes.
         open_indexed: opens them; required if there are any. copies: for shards in the cache, the files they came from.
@@ -328,7 +331,7 @@ class Table:
         return self.copies.get(shard, shard)
 
     def encoding(self, row: int) -> str:
-        """How the row's bytes hold the image: "file", or raw pixels, "pixels-hwc" or "pixels-chw"."""
+        """How the row's bytes store the image: "file", or raw pixels, "pixels-hwc" or "pixels-chw"."""
         return ENCODINGS[self._encoding[row]]
 
     @property
@@ -357,9 +360,9 @@ class Table:
         return found
 
     def place(self, row: int) -> str:
-        """The row for an error message: its file, or if it is part of one, also its byte range and key.
+        """The location of a row for an error message: its file and, if that has other content too, byte range and key.
 
-        If the bytes are in a copy in the cache, it is the file of the source and the key.
+        If the bytes are in a copy in the cache, the location is the file of the source and the key.
         """
         file, offset, length = self.file(row), int(self.offsets[row]), int(self.lengths[row])
         if file != self.shard(row):
@@ -369,8 +372,8 @@ class Table:
         return f"{file}, bytes {offset}-{offset + length} ({self.key(row)})"
 
     def read(self, row: int) -> bytes:
-        """The row's bytes. Raises PassingError if the file cannot be read, TenchError if its size is not the table's or
-        exceeds the limit for one image.
+        """The row's bytes. Raises PassingError if the file cannot be read, TenchError if its size differs from the
+        table's or exceeds the limit for one image.
 
         Reads with pread on descriptors that all threads share, never through a memory map: a file that shrinks while
         mapped kills the process.
@@ -492,11 +495,11 @@ class Table:
         return cls(_by_key(rows, where), file_per_row=whole_files, indexes=indexes, copies=copies, open_indexed=opener)
 
     def reopened(self) -> "Table":
-        """The same rows, with files and locks of its own. A process made by fork needs it."""
+        """A table of the same rows with its own open files and locks. A forked process needs one."""
         return self._of(self.rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the rows but no open file. The form is Arrow's stream, which holds only the rows of a slice."""
+        """Pickle the rows but no open file. The format is Arrow's stream, which contains only the rows of a slice."""
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, self.rows.schema) as writer:
             writer.write_table(self.rows)
@@ -552,9 +555,9 @@ class Dataset:
     """The splits of one source, by name ("train", "val", "test"), over one list of classes.
 
     fingerprint: a hash of every split's keys, labels and lengths; it names the content in runs and checkpoints. stamp:
-    the files and folders it was read from as they were then, see `stamp_of`. outline, left_out, scoring: see
-    `Contents`. parts, options: the sources it was opened from, by path or name, and how they were read; `open_source`
-    with both opens it again.
+    the files and folders it was read from, with their sizes and times then (see `stamp_of`). outline, left_out,
+    scoring: see `Contents`. parts, options: the sources it was opened from, by path or name, and how they were read;
+    `open_source` with both opens it again.
 
     >>> digits = tench.open_source("digits")
     >>> {name: len(table) for name, table in digits.splits.items()}, digits.classes.ids[:3]
@@ -585,7 +588,7 @@ class Dataset:
             if name in self.splits:
                 return name, self.splits[name]
         raise TenchError(
-            f"{self.source}: has no split {' or '.join(map(repr, names))}; it has {some(list(self.splits))}."
+            f"{self.source} has no split {' or '.join(map(repr, names))}; it has {some(list(self.splits))}."
         )
 
     def as_torch(
@@ -599,11 +602,11 @@ class Dataset:
     ) -> "TorchDataset":
         """A split as a `torch.utils.data.Dataset` of (image, label), for a DataLoader of your own.
 
-        split: its name; all its images, none held out. transform: a function of the image, such as a pipeline of
-        torchvision's transforms; None gives `PIL.Image` images. channels: 3 for RGB images, 1 for grey ones. exif:
-        whether to apply the EXIF orientation of images; auto: as in training. bad: images that do not decode. fail: an
-        error when one is read; skip and fix check all images first, once, and leave bad ones out or decode JPEGs as far
-        as possible.
+        split: the name of the split; all its images are used, none are held out. transform: a function of the image,
+        such as a pipeline of torchvision's transforms; None: images are `PIL.Image`. channels: 3 for RGB images, 1 for
+        grey ones. exif: whether to apply the EXIF orientation of images; auto: as in training. bad: what to do about
+        images that do not decode. fail: reading one is an error. skip, fix: all images are checked once beforehand;
+        skip leaves bad ones out, and fix decodes JPEGs as far as possible.
 
         A label is an int, the index of the class in `classes`, or -1 if the image has none. The pixels are those that
         training and evaluation decode. The dataset can be pickled and works in DataLoader workers, forked or spawned.
@@ -764,7 +767,7 @@ def unite(parts: Sequence[Dataset]) -> Dataset:
     for part in parts:
         if part.classes.numbered:
             raise TenchError(
-                f"{part.source}: has only numbers for its classes, so it cannot be combined with another source. Put "
+                f"{part.source} has only numbers for its classes, so it cannot be combined with another source. Put "
                 "a file with the class names next to it, one per line (classes.txt)."
             )
     names = {class_id: name for part in reversed(parts) for class_id, name in _named(part.classes)}
@@ -799,7 +802,7 @@ def unite(parts: Sequence[Dataset]) -> Dataset:
 
 
 def _agreed_scoring(parts: Sequence[Dataset]) -> dict[str, Scoring]:
-    """The scoring of each split for which all parts that have it want the same."""
+    """The scoring of each split on which all parts that have the split agree."""
     wanted: dict[str, set[Scoring | None]] = {}
     for part in parts:
         for split in part.splits:
@@ -849,7 +852,9 @@ def _sorted_table(rows: Rows, num_classes: int, where: str) -> pa.Table:
     for name, values in (("offset", rows.offset), ("length", rows.length)):
         if (negative := np.broadcast_to(values, count) < 0).any():
             row = int(negative.argmax())
-            raise TenchError(f"{where}: {rows.key[row]} has {name} {np.broadcast_to(values, count)[row]}, less than 0.")
+            raise TenchError(
+                f"{where}: {rows.key[row]} has {name} {np.broadcast_to(values, count)[row]}; it must be at least 0."
+            )
     labels = np.asarray(rows.label)
     out_of_range = np.flatnonzero((labels < -1) | (labels >= num_classes))
     if len(out_of_range):
@@ -915,7 +920,7 @@ def _one_array(column: pa.ChunkedArray) -> pa.Array:
 def _pread(descriptor: int, length: int, offset: int, one_more: bool) -> bytes:
     """A range of bytes, shorter if the file ends; with one_more also the next byte, if there is one."""
     data = os.pread(descriptor, length + one_more, offset)
-    while len(data) < length:  # the kernel gives at most 2 GiB a call, a network file system may give less
+    while len(data) < length:  # one call reads at most 2 GiB, on a network disk possibly less
         more = os.pread(descriptor, length - len(data), offset + len(data))
         if not more:
             break

@@ -65,10 +65,10 @@ def choose(
 ) -> Chosen:
     """The images of a source to evaluate a model on.
 
-    source: None means the data that the run validated on. classes: the model's. split: None means val, else a test with
-    labels, else train, in each case without the images that the model was trained on. model: its name, for messages.
-    trained_on: what its card records about its data. images: its run's record of images. bad, options: how to read the
-    source; by default as in training.
+    source: None means the data that the run validated on. classes: the model's. split: None means val, else a labelled
+    test, else train, in each case without the images that the model was trained on. model: its name, for messages.
+    trained_on: what the model's card records about its data. images: the run's record of its images. bad, options: how
+    to read the source; by default as in training.
 
     Raises TenchError if no images are left, or if the source is the training set, has changed, and there is no record.
     """
@@ -104,7 +104,7 @@ def choose(
     else:
         if split is None and name == "train" and dataset.source == name_of(trained_on.get("source", "")):
             raise TenchError(
-                f"{dataset.source}: has changed since {model} was trained on it, and the weights come without a "
+                f"{dataset.source} has changed since {model} was trained on it, and the weights come without a "
                 "record of its images, so it is unknown which images were held out. Evaluate the run directory "
                 "instead of its weights, or use --split train to count all images."
             )
@@ -121,7 +121,7 @@ def _opened(source: Source | None, model: str, trained_on: Mapping[str, Any], op
     """The dataset to evaluate; read as in training, unless the options say otherwise."""
     if source is None:
         if not trained_on:
-            raise UsageError(f"{model}: has no record of what it was trained on. Name the dataset to evaluate.")
+            raise UsageError(f"{model} has no record of what it was trained on. Name the dataset to evaluate.")
         source = trained_on.get("val") or trained_on["source"]
         _require_there(source)
     read_as = SourceOptions.from_json(trained_on.get("options", {}), "trained_on.options")
@@ -264,7 +264,7 @@ def _rule(dataset: Dataset, split: str, classes: Classes) -> ScoringRule:
 
 
 def validation_split(dataset: Dataset) -> tuple[str, Table] | None:
-    """(name, table) of the split to validate on: val, else a test with labels (those of contests have none), else
+    """(name, table) of the split to validate on: val, else a labelled test (those of contests have no labels), else
     None."""
     if "val" in dataset.splits:
         return dataset.split("val")

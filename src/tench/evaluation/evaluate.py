@@ -21,16 +21,18 @@ from tench.weights.load import load
 from tench.weights.own import NOT_FINITE, Classifier
 
 Model = Classifier | str | os.PathLike[str]
-"""A classifier, or what `load` takes: a run or its directory, a weights file, or the name of published weights."""
+"""A classifier, or what `load` accepts: a run or its directory, a weights file, or the name of published weights."""
 
 
 def classifier_of(model: Model, device: str | torch.device = "auto") -> Classifier:
-    """The classifier that a caller means. Raises UsageError for a device that conflicts with a loaded classifier."""
+    """The classifier itself, or the one that `load` returns for a name. Raises UsageError for a device with a loaded
+    classifier."""
     if not isinstance(model, Classifier):
         return load(model, device)
     if device != "auto":
         raise UsageError(
-            f"{model.source}: already loaded, so device={device!r} has no effect. Pass device to load instead."
+            f"{model.source}: the model is already loaded, so device={device!r} has no effect. Pass device to load "
+            "instead."
         )
     return model
 
@@ -51,7 +53,7 @@ def evaluate(
 
     model: a run or its directory, a weights file, published weights, or a `Classifier`. source: a path or name, several
     that form one dataset, or an open `Dataset`; its classes are matched to the model's by id. None means the data that
-    the run validated on. split: None means val, else a test with labels, else train, in each case without the images
+    the run validated on. split: None means val, else a labelled test, else train, in each case without the images
     that the model was trained on, even if the data has moved. If you name a split, all of it is evaluated, and the
     result's notes say how many of its images the model was trained on. threads: 0 means one per core. device: "auto",
     "cpu", "cuda", ...; not for a `Classifier`. bad: what to do about images that cannot be decoded; by default as in

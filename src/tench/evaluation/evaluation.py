@@ -11,7 +11,9 @@ from tench.data.table import Classes, Table
 
 @dataclasses.dataclass(frozen=True)
 class ClassResult:
-    """The result for one class. id, name: as in `Classes`. images, correct: counts.
+    """The result for one class.
+
+    id, name: as in `Classes`. images, correct: counts.
 
     >>> result = tench.evaluate("runs/digits").per_class[3]
     >>> result.id, result.images, result.top1 == result.correct / result.images

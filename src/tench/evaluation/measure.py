@@ -23,10 +23,11 @@ TOP = 5
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Answers:
-    """What a network answered for each image, in the order of rows.
+    """The outputs of a network for each image, in the order of rows.
 
     labels: (N,) int32. predicted: the k most likely classes, the most likely first, (N, k) int32; k is 5, or the number
-    of classes if there are fewer. probabilities: theirs, (N, k) float32. losses: cross-entropy, (N,) float32.
+    of classes if there are fewer. probabilities: those of `predicted`, (N, k) float32. losses: cross-entropy, (N,)
+    float32.
     """
 
     labels: npt.NDArray[np.int32]
@@ -89,7 +90,7 @@ def evaluation_order(table: Table, batch_size: int, *, rank: int = 0, world_size
 def require_labels(table: Table, where: str) -> None:
     """Raise TenchError if there are no images, or one of them has no label."""
     if len(table) == 0:
-        raise TenchError(f"{where}: has no images.")
+        raise TenchError(f"{where} has no images.")
     if (unlabelled := int((table.labels < 0).sum())) > 0:
         row = int(np.argmax(table.labels < 0))
         verb = "has" if unlabelled == 1 else "have"
@@ -158,7 +159,7 @@ def measure(
 
 
 def _right_answers(rule: ScoringRule) -> Callable[[Batch, torch.Tensor], torch.Tensor]:
-    """A function that tells which predicted classes (B, k) int64 of a batch are correct: (B, k) bool."""
+    """A function that returns which predicted classes (B, k) int64 of a batch are correct: (B, k) bool."""
     accepted = rule.accepted
     if accepted is None:
         return lambda batch, predicted: predicted == batch.labels[:, None]

@@ -1,4 +1,4 @@
-"""Changes to the pixels of one training image after its geometry: policies, colour jitter, lighting, cutout.
+"""Changes to the pixels of one training image after its crop: policies, colour jitter, lighting, cutout.
 
 Each is called with the square image (H, W, C) and random numbers, (num_draws,) uniform in [0, 1), and returns an image
 of the same shape; it generates no random numbers itself. All of them work per image on the CPU, in threads. The price:
@@ -145,7 +145,7 @@ class OwnPolicy:
     """The user's own function: (image (H, W, C) uint8, numpy generator) -> image of the same shape and type.
 
     It is called in the loader's threads, several at once. Its generator is seeded with (seed, epoch, row): a function
-    that uses no other random source gives the same image in any thread and after a resume.
+    that uses no other random source returns the same image in any thread and after a resume.
     """
 
     function: Callable[[Image, np.random.Generator], Image]
@@ -158,10 +158,10 @@ class OwnPolicy:
         with errors_name(name, f"called with an image of shape {image.shape}"):
             found: Any = self.function(image.copy(), rng)
         if not isinstance(found, np.ndarray):
-            raise TenchError(f"{name}: returned {type(found).__name__}, expected a numpy array.")
+            raise TenchError(f"{name} returned {type(found).__name__}, expected a numpy array.")
         if found.shape != image.shape or found.dtype != np.uint8:
             raise TenchError(
-                f"{name}: returned an image of shape {found.shape} and type {found.dtype}, expected uint8 of shape "
+                f"{name} returned an image of shape {found.shape} and type {found.dtype}, expected uint8 of shape "
                 f"{image.shape}."
             )
         return found
@@ -191,7 +191,7 @@ def named_policy(name: str, *, mean: Fill = (), resample: str = "nearest") -> Au
     if found := re.fullmatch(r"randaugment-(\d+)-(\d+)", name):
         num_ops, magnitude = int(found[1]), int(found[2])
         if num_ops < 1 or magnitude > 30:
-            raise UsageError(f"{name}: expected at least 1 operation, then a magnitude of 0 to 30.")
+            raise UsageError(f"{name}: the number of operations must be at least 1 and the magnitude 0 to 30.")
         return RandAugment(num_ops=num_ops, magnitude=magnitude, resample=resample)
     kind, _, which = name.partition("-")
     if kind == "autoaugment" and which in AUTO_POLICIES:
@@ -199,7 +199,7 @@ def named_policy(name: str, *, mean: Fill = (), resample: str = "nearest") -> Au
     if kind == "rand":
         return TimmRandAugment.parse(name, mean)
     if names_code(name):
-        raise UsageError(f"{name}: is Python code, which only tench train and tench.fit(policy=...) import.")
+        raise UsageError(f"{name} is Python code, which only tench train and tench.fit(policy=...) import.")
     raise UsageError(
         f"{name}: unknown augmentation policy. Known: {', '.join(POLICY_FORMS)}, or package.module:function."
     )

@@ -31,5 +31,5 @@ def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]
 
 
 def sent(numbers: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
-    """A small array on the device, without waiting: CUDA copies pageable memory at once, and sends the copy."""
+    """Copy a small array to the device without waiting: CUDA buffers pageable memory at once and sends it later."""
     return torch.from_numpy(numbers).to(device, non_blocking=True)

@@ -24,7 +24,7 @@ UintArray = npt.NDArray[np.uint64]
 
 
 class Stream(enum.IntEnum):
-    """The purpose of random numbers: those of each purpose are independent of the others. Part of the format."""
+    """The purpose of random numbers: those of each purpose are independent of the others. Never renumber these."""
 
     VIEW = 0
     ERASING = 1

@@ -64,7 +64,7 @@ class Given:
 
 
 def given_images(images: Images) -> list[Given]:
-    """The given images, in order; a folder stands for the images below it, sorted by path.
+    """The given images, in order; a folder is replaced by the images below it, sorted by path.
 
     images: one image or folder, or several of them. Raises UsageError for a value that is not an image and for a
     missing path, TenchError for a folder without images.
@@ -102,10 +102,10 @@ def _given_array(array: np.ndarray[Any, Any], name: str) -> list[Given]:
     if array.ndim == 4 and array.shape[3] in _CHANNELS:
         names = (f"images[{number}]" if name == "image" else f"{name}[{number}]" for number in range(len(array)))
         return [Given(one, part) for one, part in zip(names, array, strict=True)]
-    remedy = " For several grey images, give list(array)." if array.ndim == 3 else ""
+    remedy = " For several grey images, pass list(array)." if array.ndim == 3 else ""
     if array.ndim in (3, 4) and array.shape[-3] in _CHANNELS:
         axes = "1, 2, 0" if array.ndim == 3 else "0, 2, 3, 1"
-        remedy = f" If the channels come first, give array.transpose({axes})."
+        remedy = f" If the channels come first, pass array.transpose({axes})."
     raise UsageError(f"{what}; expected {_ARRAY}, or (N, H, W, C) for several images.{remedy}")
 
 
@@ -117,7 +117,7 @@ def _is_tensor(value: object) -> bool:
 def _not_an_image(value: object, name: str) -> UsageError:
     kind = type(value)
     if _is_tensor(value):
-        remedy = "For a uint8 tensor (C, H, W), give tensor.permute(1, 2, 0).numpy()."
+        remedy = "For a uint8 tensor (C, H, W), pass tensor.permute(1, 2, 0).numpy()."
         return UsageError(f"{name} is a torch {kind.__name__}; expected {_KINDS}. {remedy}")
     remedy = " If it is an open file, pass its bytes: file.read()." if isinstance(value, io.IOBase) else ""
     return UsageError(f"{name} is of type {kind.__name__}; expected {_KINDS}.{remedy}")
@@ -141,7 +141,7 @@ def _images_below(folder: Path) -> list[str]:
     tree = with_sniffed_images(open_tree(folder, folder))  # archives stay closed, so the second argument is unused
     images = [position for position, name in enumerate(tree.names) if is_image_name(name)]
     if not images:
-        raise TenchError(f"{folder}: contains no images. {found_text(tree)}")
+        raise TenchError(f"{folder} contains no images. {found_text(tree)}")
     for note in [*tree.notes, *_left_out(tree)]:
         _log.info("%s: %s", folder, note)
     return [tree.shards[int(tree.shard[position])] for position in images]

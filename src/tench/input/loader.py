@@ -1,4 +1,4 @@
-"""Threads that fill batches: read, decode and view, straight into the batch's memory.
+"""Threads that fill batches: they read, decode and crop images straight into the batch's memory.
 
 Decoding and resizing release the interpreter lock, so threads use all cores without copying images between processes.
 On machines with too many cores for that, each thread has a partner process. Batches follow the order, whatever the
@@ -38,7 +38,7 @@ _STALL_WARNING_SECONDS = 30.0
 _CLOSE_SECONDS = 1.0  # more than an image takes, unless it hangs
 
 THREADS_ALONE = 8
-"""Up to this many threads scale by themselves (tench.input.partner says why); beyond it each has a process."""
+"""Up to this many threads scale without processes (tench.input.partner explains why); with more, each has a process."""
 
 _IMAGES_PER_TASK = 16  # few enough to share a batch evenly, enough to make handing tasks over cheap
 
@@ -105,7 +105,7 @@ class Loader:
         count = num_threads(threads)
         batch_size = math.ceil(min(order.batch_size, order.num_rows) / order.world_size)
         batch_bytes = batch_size * view.size**2 * channels
-        at_work = math.ceil(count * _IMAGES_PER_TASK / max(batch_size, 1))  # batches that all threads are filling
+        at_work = math.ceil(count * _IMAGES_PER_TASK / max(batch_size, 1))  # batches being filled at the same time
         self._ahead = max(at_work, min(READ_AHEAD_BYTES // max(batch_bytes, 1), 4))
         self._memory = _Memory(batch_bytes, keep=self._ahead + 2, pin=pin)
         self._tasks: queue.SimpleQueue[tuple[_Job, int] | None] = queue.SimpleQueue()
@@ -133,7 +133,7 @@ class Loader:
         for thread in self._threads:
             thread.start()
         self._ready.wait()
-        torch.set_num_threads(computing)  # torch applies what one thread sets to later threads
+        torch.set_num_threads(computing)  # torch applies a number set in one thread to later threads
 
     @property
     def steps_per_epoch(self) -> int:

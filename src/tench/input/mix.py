@@ -40,11 +40,11 @@ class Mixed(NamedTuple):
 class BatchMix:
     """Which images are mixed, and how much.
 
-    mixup, cutmix: alpha of the Beta(alpha, alpha) distribution of an image's own share; 0: not used. prob: of mixing at
-    all. switch_prob: of cutmix if both are used. mode: one random choice per batch, per pair of images that are each
-    other's partners, or per image. form: whose partners and boxes: torchvision's (MixUp and CutMix of transforms.v2:
-    the batch rolled by one) or timm's (data.mixup.Mixup: the batch reversed). timm's form with mode elem and only mixup
-    is also NNabla's.
+    mixup, cutmix: alpha of the Beta(alpha, alpha) distribution of an image's own share; 0: not used. prob: probability
+    of mixing. switch_prob: probability of cutmix if both are used. mode: one random choice per batch, per pair of
+    images that are each other's partners, or per image. form: partners and boxes as in torchvision (MixUp and CutMix of
+    transforms.v2: the batch rolled by one) or as in timm (data.mixup.Mixup: the batch reversed). timm's form with mode
+    elem and only mixup is also NNabla's.
     """
 
     mixup: float = 0.0
@@ -57,7 +57,7 @@ class BatchMix:
     num_draws = 5  # whether, which, how much, and where: down and right
 
     def drawn(self, draws: Draws, height: int, width: int) -> Mixed:
-        """How (n, 5) uniform numbers mix images of height x width pixels."""
+        """The mixing of images of height x width pixels that (n, 5) uniform numbers select."""
         whether, which, much, down, right = draws.T
         is_mixed = whether < self.prob
         is_cutmix = is_mixed & (which < self.switch_prob if self.mixup and self.cutmix else self.cutmix > 0)

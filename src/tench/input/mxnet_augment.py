@@ -59,7 +59,7 @@ _ORDERS = tuple(itertools.permutations(range(3)))
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MXNetAugment:
-    """The view given by ImageRecordIter's parameters of the same names; data_shape is size x size.
+    """The view defined by ImageRecordIter's parameters of the same names; data_shape is size x size.
 
     Steps: resize, affine transformation, padding, crop, colour, HLS, PCA noise, mirror. Raises UsageError for
     parameters that MXNet rejects or that contradict each other.
@@ -152,7 +152,7 @@ class MXNetAugment:
 
     @property
     def _is_affine(self) -> bool:
-        own = self.random_resized_crop  # takes scale and ratio for its crop
+        own = self.random_resized_crop  # uses scale and ratio for its crop
         return (
             self.max_rotate_angle > 0
             or self.max_shear_ratio > 0
@@ -212,7 +212,7 @@ class MXNetAugment:
         )
 
     def _cropped(self, image: Image, draws: Draws, tries: Draws, methods: list[float]) -> Image:
-        """(size, size, C): a part of random area, else of random side, else of the size itself."""
+        """(size, size, C): a crop of random area, else of random side, else of the side `size`."""
         down, right, side = draws.tolist()
         height, width = image.shape[:2]
         is_drawn = self.random_resized_crop and (
@@ -250,8 +250,8 @@ class MXNetAugment:
 def mxnet_augment(size: int, level: Level, parameters: str) -> MXNetAugment:
     """The view of a named level with some parameters changed.
 
-    parameters: such as "rand_crop=1 max_rotate_angle=10 rotate_list=0,90", in ImageRecordIter's words. Raises
-    UsageError naming the unknown word or the invalid value.
+    parameters: such as "rand_crop=1 max_rotate_angle=10 rotate_list=0,90", named as in ImageRecordIter. Raises
+    UsageError naming the unknown parameter or the invalid value.
     """
     kinds = {name: kind for name, kind in typing.get_type_hints(MXNetAugment).items() if name != "size"}
     values = dict(LEVELS[level])
@@ -265,7 +265,9 @@ def mxnet_augment(size: int, level: Level, parameters: str) -> MXNetAugment:
         try:
             values[name] = _parsed(text, kinds[name])
         except ValueError:
-            raise UsageError(f"{word!r}: invalid value; an example is rotate_list=0,90 rand_crop=1.") from None
+            raise UsageError(
+                f"{word!r}: invalid value. An example of valid parameters: rotate_list=0,90 rand_crop=1."
+            ) from None
     return MXNetAugment(size=size, **values)
 
 

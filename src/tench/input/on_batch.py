@@ -1,7 +1,7 @@
 """Changes to a normalised batch on the device: erasing, then mixing.
 
-Like all random numbers here, these are a pure function of the seed, the epoch and the rows (per image) or the step (per
-batch), so a resumed run continues with the same numbers. All ranks use the same numbers for a batch.
+Like all random numbers here, theirs are a pure function of the seed, the epoch and the rows (per image) or the step
+(per batch), so a resumed run continues with the same numbers. All ranks use the same numbers for a batch.
 """
 
 import dataclasses

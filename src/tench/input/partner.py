@@ -40,7 +40,7 @@ class Partner:
     """A process that runs `fill`. shape: (N, H, W, C) of the images per call, N up to 255."""
 
     def __init__(self, fill: Fill, shape: tuple[int, int, int, int], others: Sequence["Partner"] = ()) -> None:
-        """others: the existing partners. The new process closes their connections: all end when this process does."""
+        """others: the existing partners. The new process closes their connections; all end when this process does."""
         memory = np.frombuffer(mmap.mmap(-1, int(np.prod(shape)) + 1), np.uint8)
         self._pixels, self._place = memory[:-1].reshape(shape), memory[-1:]
         self._connection, theirs = Pipe()
@@ -61,7 +61,9 @@ class Partner:
         out: Image,
         on_row: Callable[[int], None] = lambda row: None,
     ) -> None:
-        """Fill out, (n, H, W, C), with the views of n rows. Raises what `fill` raised, or TenchError if it died.
+        """Fill out, (n, H, W, C), with the views of n rows.
+
+        Raises what `fill` raised, or TenchError if the process died.
 
         on_row: called about every second with the current row.
         """

@@ -49,7 +49,7 @@ def translate_y(image: Image, pixels: float, fill: Fill = (), resample: str = "n
 
 
 def rotate(image: Image, degrees: float, fill: Fill = (), resample: str = "nearest") -> Image:
-    """Rotate the image counter-clockwise about its centre; the size stays."""
+    """Rotate the image counter-clockwise about its centre; its size does not change."""
     from PIL import Image as Pillow
 
     picture = _picture(image)
@@ -105,7 +105,7 @@ def solarize_add(image: Image, amount: int) -> Image:
 
 
 def autocontrast(image: Image) -> Image:
-    """Stretch each channel so that its smallest value becomes 0 and its largest 255. A flat channel stays."""
+    """Stretch each channel so that its smallest value becomes 0 and its largest 255. A flat channel is unchanged."""
     import cv2
 
     return _look_up(image, *(_stretched(*cv2.minMaxLoc(channel)[:2]) for channel in cv2.split(image)))
@@ -125,7 +125,7 @@ def invert(image: Image) -> Image:
 
 
 def hue(image: Image, shift: float) -> Image:
-    """Rotate the hues by `shift` turns, -0.5 to 0.5. A grey image stays."""
+    """Rotate the hues by `shift` turns, -0.5 to 0.5. A grey image is unchanged."""
     from PIL import Image as Pillow
 
     if image.shape[2] == 1:

@@ -146,8 +146,7 @@ class TimmRandAugment:
 
 def _expected(text: str, found: str) -> str:
     return (
-        f"{text}: expected a policy in timm's form, such as rand-m9-n2-mstd0.5-inc1, made of the parts mM "
-        "(magnitude), nN "
-        "(operations, 1 or more), pP (probability, 0 to 1), mstdS (noise; above 100: uniform), mmaxX (largest "
-        f"magnitude, 1 or more) and inc1, each once; found {found}."
+        f"{text}: expected a policy in timm's form, such as rand-m9-n2-mstd0.5-inc1, found {found}. The parts are mM "
+        "(magnitude), nN (operations, 1 or more), pP (probability, 0 to 1), mstdS (noise; above 100: uniform), mmaxX "
+        "(largest magnitude, 1 or more) and inc1, each at most once."
     )

@@ -1,4 +1,4 @@
-"""A split as a PyTorch dataset of single images, for other people's input pipelines."""
+"""A split as a PyTorch dataset of single images, for use in other input pipelines."""
 
 import operator
 import os

@@ -1,7 +1,7 @@
 """The geometry of a view: which part of an image, mirrored or not, at which size.
 
 A view generates no random numbers itself: it is given numbers, (num_draws,) uniform in [0, 1), so the same row and
-epoch give the same view anywhere. It asks the image only for the part it shows, so no more is decoded. Resizing is
+epoch always have the same view. It asks the image only for the part it shows, so no more is decoded. Resizing is
 antialiased: in training as in torch, in evaluation pixel for pixel as in Pillow.
 """
 
@@ -40,7 +40,7 @@ probabilities of the four corners and the centre of the central square, and thei
 
 
 class View(Protocol):
-    """What the loaders ask of a view."""
+    """What the loaders need from a view."""
 
     @property
     def size(self) -> int: ...

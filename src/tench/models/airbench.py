@@ -26,8 +26,7 @@ class Airbench(nn.Sequential):
     """The network: (B, channels, S, S) -> (B, num_classes). Call `fit_whitening` before training.
 
     widths: channels of the three stages. convs: convolutions per stage, 2 or 3. momentum: of the batch norms, as torch
-    defines it. Raises
-    ValueError below 9 px.
+    defines it. Raises ValueError below 9 px.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
     resnet50       batch norm and relu after each convolution (arXiv:1512.03385)
     resnet50_v2    batch norm and relu before each convolution (arXiv:1603.05027)
 
-Both have the stride in the 3x3 convolution of a bottleneck, a 2x2 average pooling before the 1x1 convolution of a
+Both have the stride in the 3x3 convolution of each bottleneck, a 2x2 average pooling before the 1x1 convolution of a
 strided shortcut, and a last layer without bias. Depth 152 has 3, 4, 36, 3 units; the standard one has 8 in its second
 stage. Padding is TensorFlow's SAME; otherwise weights trained in TensorFlow would give different outputs. For an even
 size and stride 2, it pads a 3x3 kernel by one row at the bottom and one column on the right, while torch pads all
@@ -31,17 +31,17 @@ _DEPTHS = {f"resnet{depth}{version}": depth for version in ("", _V2) for depth i
 
 
 def names() -> list[str]:
-    """Every name that `build` takes."""
+    """Every name that `build` accepts."""
     return list(_DEPTHS)
 
 
 def knows(arch: str) -> bool:
-    """Whether `build` takes this name."""
+    """Whether `build` accepts this name."""
     return arch in _DEPTHS
 
 
 def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE) -> nn.Module:
-    """The named network with fresh weights. Raises OptionError for any option, as it has none."""
+    """The named network with fresh weights. Raises OptionError for any option."""
     require_as_made(options)
     make = _resnet_v2 if arch.endswith(_V2) else _resnet
     network = make(_DEPTHS[arch], num_classes, channels)
@@ -88,7 +88,7 @@ def _resnet_v2(depth: int, num_classes: int, channels: int) -> nn.Module:
 
 
 def _pad_as_tensorflow(network: nn.Module) -> None:
-    """Use SAME padding in convolutions and poolings with stride 2, in place; with stride 1 torch's padding is equal."""
+    """Use SAME padding in convolutions and poolings with stride 2, in place; with stride 1, torch's is the same."""
     layers: Any = import_timm().layers
 
     def same_conv(conv: nn.Conv2d) -> nn.Module:

@@ -29,7 +29,7 @@ def add_blurpool(network: nn.Module) -> int:
 
 
 def add_blur(conv: nn.Conv2d) -> None:
-    """Blur the input (B, C, H, W) of a convolution; pixels outside the border count as zeros."""
+    """Blur the input (B, C, H, W) of a convolution; pixels outside the image are treated as zeros."""
     line = torch.tensor(_BINOMIAL)
     kernel = (torch.outer(line, line) / line.sum() ** 2).expand(conv.in_channels, 1, 3, 3).clone()
     conv.register_buffer("blur", kernel.to(conv.weight), persistent=False)

@@ -15,18 +15,21 @@ def create(
 ) -> nn.Module:
     """The named network with fresh weights: (B, channels, S, S) float -> (B, num_classes) logits.
 
-    S is image_size. The name is looked up among ours, then torchvision's, then timm's networks; with a system before
-    it, such as timm:resnet50 or nnabla:resnet50, among that one's. Nothing is downloaded.
+    S is image_size. The name is looked up among ours, then torchvision's, then timm's networks. With a prefix, such as
+    timm:resnet50 or nnabla:resnet50, only that system's networks are searched. Nothing is downloaded.
     On images of at most 80 px the stem of torchvision's and timm's networks is fitted to them: see `adapt_stem` for the
     rule and `stem_note` for what it did. Weights are drawn from torch's global generator. Raises UsageError for an
-    unknown name, for a size or a number of channels that the network cannot take, and for options it does not have.
+    unknown name, for a size or a number of channels that the network does not accept, and for options it does not have.
     """
     note = _rehearse(arch, num_classes, image_size, channels, options)
     network = _build(arch, num_classes, image_size, channels, options)
     if note is not None:
         adapt_stem(network, image_size)
     if options.blurpool and not add_blurpool(network):
-        raise UsageError(f"{arch} has no convolution of stride 2 to blur before: leave --blurpool out.")
+        raise UsageError(
+            f"{arch} has no convolution of stride 2 with at least 16 input channels, so there is nothing to blur. "
+            "Leave out --blurpool."
+        )
     return network
 
 
@@ -47,9 +50,9 @@ def _build(arch: str, num_classes: int, image_size: int, channels: int, options:
 def _rehearse(arch: str, num_classes: int, image_size: int, channels: int, options: ModelOptions) -> str | None:
     """Pass two images through the network on the meta device. Returns the note on its stem, or raises UsageError."""
     source = source_of(arch)
-    for what, value in (("classes", num_classes), ("pixels a side", image_size), ("channels", channels)):
+    for what, value in (("classes", num_classes), ("pixels per side", image_size), ("channels", channels)):
         if value < 1:
-            raise UsageError(f"{arch}: the number of {what} is {value}; it must be at least 1.")
+            raise UsageError(f"{arch}: the number of {what} must be at least 1, got {value}.")
 
     def build() -> nn.Module:
         return _build(arch, num_classes, image_size, channels, options)
@@ -67,14 +70,14 @@ def _rehearse(arch: str, num_classes: int, image_size: int, channels: int, optio
         try:
             return dry_run(build, images, with_fitted_stem)
         except Exception:
-            # Networks that count on the size of a later map (CoAtNet), or whose image enters two convolutions at once
-            # (RepVGG), run only with the stem they came with; those that do not fit at all fail once more.
+            # Networks that depend on the size of a later map (CoAtNet), or that pass the image to two convolutions
+            # (RepVGG), run only with their original stem. Networks that fit with neither stem fail again below.
             pass
     try:
         return dry_run(build, images, as_it_is)
     except OptionError as error:
-        raise UsageError(f"{arch} {error}. Leave that out, or name another network.") from error
-    except Exception as error:  # each network has its own way to say that it does not fit
+        raise UsageError(f"{arch} {error}. Leave that option out, or name another network.") from error
+    except Exception as error:  # each network raises its own kind of error if the images do not fit
         raise UsageError(
             *_refusal(arch, image_size, channels, error, source.usual_input(name_in_source(arch)))
         ) from error
@@ -83,14 +86,14 @@ def _rehearse(arch: str, num_classes: int, image_size: int, channels: int, optio
 def _check_logits(logits: object, num_classes: int) -> None:
     found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if found != (2, num_classes):
-        raise ValueError(f"for two images it gives {found}, not logits of shape (2, {num_classes})")
+        raise ValueError(f"for two images it returned {found}, expected logits of shape (2, {num_classes})")
 
 
 def _refusal(arch: str, image_size: int, channels: int, error: Exception, usual: UsualInput) -> tuple[str, str]:
     """The two lines of the error."""
     reason = str(error).strip() or type(error).__name__
     return (
-        f"{arch} cannot take images of {_images(image_size, channels)}: {reason.splitlines()[0]}",
+        f"{arch} does not accept images of {_images(image_size, channels)}: {reason.splitlines()[0]}",
         f"It is made for {_images(usual.image_size, usual.channels)}. "
         "Choose another image size or another network; tench models PATTERN lists them.",
     )

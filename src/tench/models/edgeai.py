@@ -1,4 +1,4 @@
-"""TI edgeailite's networks by their names there, built from torchvision's, with configurable strides.
+"""TI edgeailite's networks under their original names, built from torchvision's, with configurable strides.
 
                  s0      s1          s2        s3        s4
     mobilenetv1  stem    128         256       512       1024       channels of the stage with that stride
@@ -10,10 +10,11 @@
 The strides of `shufflenetv2` and `vgg16` are fixed. The other families differ from torchvision's as follows: relu
 replaces relu6 (mobilenetv2) and, in the lite networks, h-swish, and the lite ones have no squeeze-and-excite; there is
 no dropout before the last layer except in mobilenetv3 (0.2); batch norms have torch's eps and momentum except in
-mobilenetv3; regnetx400mf ends with 384 channels, torchvision's with 400. The weights have torchvision's names, so its
-files fit. `_xp5` and `_x2` are widths of 0.5 and 2, `_t2` is an expansion of 2, `r` is a halved tail. `_bgr` is the
-same network, named after the channel order of its published weights. (TI's own ResNets name their weights differently:
-`weights.renaming`.) Source: TexasInstruments/edgeai-torchvision, references/edgeailite/edgeai_xvision/xvision/models.
+mobilenetv3; regnetx400mf ends with 384 channels, torchvision's with 400. The weights have torchvision's names, so
+torchvision's files fit. `_xp5` and `_x2` are widths of 0.5 and 2, `_t2` is an expansion of 2, `r` is a halved tail.
+`_bgr` is the same network, named after the channel order of its published weights. (TI's own ResNets name their weights
+differently: `weights.renaming`.) Source: TexasInstruments/edgeai-torchvision,
+references/edgeailite/edgeai_xvision/xvision/models.
 """
 
 from collections import OrderedDict
@@ -40,12 +41,12 @@ Strides = tuple[int, ...]
 
 
 def names() -> list[str]:
-    """Every name that `build` takes."""
+    """Every name that `build` accepts."""
     return list(_NETWORKS)
 
 
 def knows(arch: str) -> bool:
-    """Whether `build` takes this name."""
+    """Whether `build` accepts this name."""
     return arch in _NETWORKS
 
 
@@ -75,7 +76,7 @@ def usual_input(arch: str) -> UsualInput:
 
 
 def strides_for(image_size: int) -> Strides:
-    """The five strides s0 to s4 for square images of that side in pixels, by the rule in TI's test programs."""
+    """The five strides s0 to s4 for square images of this side in pixels, by the rule in TI's test programs."""
     if image_size < 64:
         return (1, 1, 1, 2, 2)
     if image_size < 128:
@@ -85,7 +86,7 @@ def strides_for(image_size: int) -> Strides:
 
 def _checked(strides: Strides) -> Strides:
     if len(strides) != 5 or not set(strides) <= {1, 2}:
-        raise OptionError(f"takes five strides of 1 or 2, not {' '.join(map(str, strides))}")
+        raise OptionError(f"needs five strides of 1 or 2, got {' '.join(map(str, strides))}")
     return strides
 
 
@@ -166,7 +167,8 @@ def _torchvision(name: str, num_classes: int, **given: Any) -> nn.Module:
 @dataclass(frozen=True, slots=True)
 class _Network:
     make: Callable[..., nn.Module]
-    """(num_classes, options by name; strides always given if it has them) -> network with the library's weights."""
+    """(num_classes, options by name) -> network with the library's initialisation. Strides, if it has them, are always
+    given."""
     options: tuple[str, ...]
     """The options that the network has."""
 

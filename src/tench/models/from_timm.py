@@ -20,7 +20,7 @@ def names() -> list[str]:
 
 
 def knows(arch: str) -> bool:
-    """Whether `build` takes this name: an architecture (resnet50d), with or without a tag (resnet50d.ra2_in1k)."""
+    """Whether `build` accepts this name: an architecture (resnet50d), with or without a tag (resnet50d.ra2_in1k)."""
     timm: Any = import_timm()
     if not timm.is_model(arch):
         return False
@@ -32,7 +32,7 @@ def knows(arch: str) -> bool:
 
 
 def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE) -> nn.Module:
-    """The named network with fresh weights. Raises timm's errors, and ValueError for partial patches."""
+    """The named network with fresh weights. Raises timm's errors, and ValueError if patches do not cover the image."""
     require_as_made(options, *_OPTIONS)
     timm: Any = import_timm()
     given: dict[str, Any] = {"pretrained": False, "num_classes": num_classes, "in_chans": channels}

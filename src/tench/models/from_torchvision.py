@@ -27,7 +27,7 @@ def names() -> list[str]:
 
 
 def knows(arch: str) -> bool:
-    """Whether `build` takes this name."""
+    """Whether `build` accepts this name."""
     return arch in names()
 
 

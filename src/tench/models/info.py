@@ -1,4 +1,4 @@
-"""The numbers by which people compare networks: parameters and multiply-accumulates."""
+"""Numbers for comparing networks: parameters and multiply-accumulates."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A network on the problem it is usually quoted for.
+    """The size and cost of a network for its usual input.
 
     >>> tench.model_info("resnet18").image_size
     224
     """
 
     name: str
-    """Its name, as `create_model` takes it."""
+    """Its name, as `create_model` accepts it."""
     source: str
     """Where the network comes from: tench, torchvision, timm, or another system."""
     image_size: int
@@ -31,14 +31,14 @@ class ModelInfo:
     parameters: int
     """Number of parameters with the usual classes (1000, or 10 for our own), without running averages."""
     gmacs: float
-    """10^9 multiply-accumulates of convolutions and linear layers for one image of that size, counted as in `macs`."""
+    """Multiply-accumulates of convolutions and linear layers for one image of that size, in 10^9; see `macs`."""
     conv_gmacs: float
     """The convolutions' share of gmacs."""
 
 
 @checked_arguments()
 def describe(arch: str) -> ModelInfo:
-    """Measure a network by its name, without taking its memory. Raises UsageError for an unknown name.
+    """Measure a network by its name, without allocating its memory. Raises UsageError for an unknown name.
 
     >>> found = tench.model_info("resnet50")
     >>> found.parameters, round(found.gmacs, 2)

@@ -1,7 +1,7 @@
 """Initialisers by name, as in other systems' programs.
 
 An initialiser applies to layers, not networks: it draws the weights of every 2-D convolution and linear layer. Norms
-get scale 1, shift 0 and fresh running averages, including those whose authors start at 0. Other parameters (tokens,
+get scale 1, shift 0 and fresh running averages, even those whose authors start with scale 0. Other parameters (tokens,
 positions, the projections inside torch's attention) are left unchanged. fan_in and fan_out refer to the weight as
 stored: (in/groups) kh kw and out kh kw.
 """

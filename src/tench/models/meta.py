@@ -1,4 +1,4 @@
-"""Trying a network without its memory and arithmetic.
+"""Try a network without allocating its memory or computing anything.
 
 On torch's meta device, tensors have shapes but no values. Building the largest network and passing a batch through it
 takes a second or two of Python, and shape errors appear as in training.

@@ -1,10 +1,10 @@
-"""The 22 networks of NNabla's ImageNet example, by their names there.
+"""The 22 networks of NNabla's ImageNet example, under their original names.
 
 They are torchvision's and timm's networks with these differences:
 
     resnet18 ... resnet152    none
     resnext50                 the stem pools without padding and counts a partial window (ceil mode)
-    se_resnet50, se_resnext50 none: timm's legacy_ networks; the former strides in a block's first 1x1 convolution
+    se_resnet50, se_resnext50 none: timm's legacy_ networks; the former has the stride in a block's first convolution
     mobilenet_v1              our own, because torchvision has none
     mobilenet_v2              dropout 0.2 on the map before the pooling
     mobilenet_v3_*            gates clip(0.2 x + 0.5, 0, 1), squeezed to exactly a quarter; no bias before the head
@@ -38,12 +38,12 @@ _norm = partial(nn.BatchNorm2d, momentum=0.01)
 
 
 def names() -> list[str]:
-    """Every name that `build` takes."""
+    """Every name that `build` accepts."""
     return list(_NETWORKS)
 
 
 def knows(arch: str) -> bool:
-    """Whether `build` takes this name."""
+    """Whether `build` accepts this name."""
     return arch in _NETWORKS
 
 
@@ -60,7 +60,7 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int, option
 
 
 def usual_input(arch: str) -> UsualInput:
-    """ImageNet at 224 px; for EfficientNets the size of the network, the only one that NNabla's version takes."""
+    """ImageNet at 224 px; for EfficientNets the size of the network, the only one that NNabla's version accepts."""
     return UsualInput(_NETWORKS[arch].image_size, _RGB, 1000)
 
 

@@ -26,12 +26,12 @@ _RESNETS: dict[str, Callable[..., nn.Module]] = {
 
 
 def names() -> list[str]:
-    """Every name that `build` takes."""
+    """Every name that `build` accepts."""
     return [*_SIZED, *_RESNETS]
 
 
 def knows(arch: str) -> bool:
-    """Whether `build` takes this name."""
+    """Whether `build` accepts this name."""
     return arch in _SIZED or arch in _RESNETS
 
 

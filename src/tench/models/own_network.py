@@ -32,26 +32,32 @@ def create_own(
 ) -> nn.Module:
     """The user's network on the CPU: (B, channels, S, S) float -> (B, num_classes) logits, where S is image_size.
 
-    A module is used as it is. A function draws its weights from torch's global generator. Two images of zeros are
-    passed through in evaluation mode. Raises UsageError if the function does not take num_classes or does not return a
-    module, the logits have another shape, or the network cannot be copied or saved; TenchError if the code fails.
+    A module is used unchanged. A function draws its weights from torch's global generator. Two images of zeros are
+    passed through in evaluation mode. Raises UsageError if the function does not accept num_classes or does not return
+    a module, the logits have another shape, or the network cannot be copied or saved; TenchError if the code fails.
     """
     name = code_name(own)
     try:
         require_as_made(options)
     except OptionError as error:
-        raise UsageError(f"{name} {error}.") from error
+        raise UsageError(f"{name} {error}. Leave that option out.") from error
     if isinstance(own, nn.Module):
         if options.blurpool:
-            raise UsageError(f"{name} is used as it is: leave blurpool out, or pass a function that makes the network.")
+            raise UsageError(
+                f"{name} is a module, which is used unchanged. Leave out blurpool, or pass a function that makes the "
+                "network."
+            )
         network = own.cpu()
     else:
         network = _made(own, name, num_classes, image_size, channels)
         if options.blurpool and not add_blurpool(network):
-            raise UsageError(f"{name} has no convolution of stride 2 to blur before: leave --blurpool out.")
+            raise UsageError(
+                f"{name} has no convolution of stride 2 with at least 16 input channels, so there is nothing to blur. "
+                "Leave out --blurpool."
+            )
     _check_logits(network, name, num_classes, (2, channels, image_size, image_size))
     if not any(True for _ in network.parameters()):
-        raise UsageError(f"{name}: has no parameters, so there is nothing to train.")
+        raise UsageError(f"{name} has no parameters, so there is nothing to train.")
     return network
 
 
@@ -60,7 +66,7 @@ def _made(own: Callable[..., nn.Module], name: str, num_classes: int, image_size
     with errors_name(name, f"called with {', '.join(f'{key}={value}' for key, value in arguments.items())}"):
         network: Any = own(**arguments)
     if not isinstance(network, nn.Module):
-        raise UsageError(f"{name}: returned {type(network).__name__}, expected a torch.nn.Module.")
+        raise UsageError(f"{name} returned {type(network).__name__}, expected a torch.nn.Module.")
     return network.cpu()
 
 
@@ -69,18 +75,18 @@ def _arguments(own: Callable[..., nn.Module], name: str, offered: dict[str, int]
     try:
         parameters = inspect.signature(own).parameters
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{name}: its parameters are unknown ({error}). Pass a Python function.") from error
+        raise UsageError(f"{name}: its signature cannot be read ({error}). Pass a Python function.") from error
     named = {key for key, one in parameters.items() if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
     takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
     if "num_classes" not in named and not takes_any:
-        raise UsageError(f"{name}: has no parameter num_classes, with which it is called.")
+        raise UsageError(f"{name} has no parameter num_classes, but it is called with one. Add it.")
     without_default = [
         key for key, one in parameters.items() if one.default is one.empty and key in named and key not in offered
     ]
     if without_default:
         raise UsageError(
-            f"{name}: needs {', '.join(without_default)}, but is called only with num_classes, image_size and "
-            "channels. Give the others a default."
+            f"{name} needs {', '.join(without_default)}, but is called only with num_classes, image_size and "
+            "channels. Give its other parameters defaults."
         )
     return {key: value for key, value in offered.items() if key in named or key == "num_classes"}
 
@@ -154,7 +160,7 @@ def _require_logits(logits: Any, name: str, shape: tuple[int, int], given: str) 
     found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
     if not isinstance(logits, Tensor) or tuple(logits.shape) != shape:
         raise UsageError(
-            f"{name}: returned {found} {given}, expected logits of shape {shape}: one number for each class."
+            f"{name} returned {found} {given}, expected logits of shape {shape}: one number for each class."
         )
     if not logits.is_floating_point():
-        raise UsageError(f"{name}: returned logits of type {logits.dtype}, expected floating point.")
+        raise UsageError(f"{name} returned logits of type {logits.dtype}, expected floating point.")

@@ -1,4 +1,4 @@
-"""The two networks of every first lesson: a perceptron and LeNet.
+"""Two small networks for first experiments: a perceptron and LeNet.
 
 Both flatten their features, so their size depends on the image size. Published numbers are for 28 px and one channel.
 Source: MXNet, example/image-classification/symbols/{mlp,lenet}.py.

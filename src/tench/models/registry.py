@@ -1,6 +1,6 @@
-"""Which networks there are: ours, torchvision's and timm's by their names, other systems' as `SYSTEM:NAME`.
+"""The list of networks: ours, torchvision's and timm's by their names, other systems' as `SYSTEM:NAME`.
 
-If several of the first three have a name, it means the first one's network; `timm:resnet50` asks for timm's.
+If several of the first three have a network of the same name, the first one's is used; `timm:resnet50` means timm's.
 """
 
 import fnmatch
@@ -15,7 +15,7 @@ from tench.models.source import NetworkSource
 from tench.own_code import names_code
 
 _PLAIN = cast(tuple[NetworkSource, ...], (ours, from_torchvision, from_timm))
-"""Their names need no prefix. The order decides between networks of the same name."""
+"""Their names need no prefix. Of several networks with the same name, the first is used."""
 _SYSTEMS = cast(tuple[NetworkSource, ...], (apm5, edgeai, mxnet, nnabla))
 """Their names always have the system's name as a prefix."""
 
@@ -33,12 +33,12 @@ def source_of(arch: str) -> NetworkSource:
         raise UsageError(f"{arch!r} looks like a network of your own. Write it as MODULE:FUNCTION: -a {module}:{name}.")
     if system is not None and not is_system(system) and names_code(arch):
         raise UsageError(
-            f"{arch!r} names Python code. Only tench train -a and tench.fit(model=...) take a network of your own. "
+            f"{arch!r} names Python code. Only tench train -a and tench.fit(model=...) accept a network of your own. "
             f"Known systems: {', '.join(_NAMES)}."
         )
     raise UsageError(
-        f"No network is called {arch!r}.{nearest(arch, find('*'))} tench models PATTERN lists them. A network of your "
-        "own is MODULE:FUNCTION."
+        f"No network is called {arch!r}.{nearest(arch, find('*'))} tench models PATTERN lists them. Write a network of "
+        "your own as MODULE:FUNCTION."
     )
 
 
@@ -65,8 +65,8 @@ def name_in_source(arch: str) -> str:
 def find(pattern: str = "*") -> list[str]:
     """List the names of networks that match, each once, in natural order (resnet18 before resnet101).
 
-    pattern: a part of the name, or, with any of * ? [, a shell pattern for all of it; case is ignored. timm's names are
-    listed without tags.
+    pattern: a part of the name, or, with any of * ? [, a shell pattern for the whole name; case is ignored. timm's
+    names are listed without tags.
 
     >>> tench.list_models("nnabla:resnet?[04]")
     ['nnabla:resnet34', 'nnabla:resnet50']

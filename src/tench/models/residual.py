@@ -64,14 +64,14 @@ def small_plan(depth: int) -> ResidualPlan:
     # The stem and the head are two layers; the other layers are divided evenly among the three stages.
     units, rest = divmod(depth - 2, 3 * layers_per_unit)
     if units < 1 or rest:
-        raise ValueError(f"a ResNet of {depth} layers: the depth must be {3 * layers_per_unit} n + 2")
+        raise ValueError(f"the depth of a ResNet must be {3 * layers_per_unit} n + 2, got {depth}")
     return ResidualPlan(16, (64, 128, 256) if bottleneck else (16, 32, 64), (units,) * 3, bottleneck)
 
 
 def large_plan(depth: int) -> ResidualPlan:
     """Four stages, for 224 px. Raises ValueError unless the depth is one of LARGE_DEPTHS."""
     if depth not in _LARGE_UNITS:
-        raise ValueError(f"a ResNet of {depth} layers: the depth must be one of {', '.join(map(str, LARGE_DEPTHS))}")
+        raise ValueError(f"the depth of a ResNet must be one of {', '.join(map(str, LARGE_DEPTHS))}, got {depth}")
     bottleneck = depth >= _LARGE_BOTTLENECK
     widths = (256, 512, 1024, 2048) if bottleneck else (64, 128, 256, 512)
     return ResidualPlan(64, widths, _LARGE_UNITS[depth], bottleneck)

@@ -43,7 +43,7 @@ def require_as_made(options: ModelOptions, *but: str) -> None:
         value = getattr(options, field.name)
         if field.default is None and value is not None and field.name not in but:
             shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
-            raise OptionError(f"has no {field.name} to set to {shown}: leave it out")
+            raise OptionError(f"has no option {field.name}, which was set to {shown}")
 
 
 class NetworkSource(Protocol):
@@ -56,10 +56,10 @@ class NetworkSource(Protocol):
     """Whether the stems of its networks are adapted to small images; False if the source has its own rules."""
 
     def names(self) -> list[str]:
-        """Every name that `build` takes."""
+        """Every name that `build` accepts."""
 
     def knows(self, arch: str) -> bool:
-        """Whether `build` takes this name."""
+        """Whether `build` accepts this name."""
 
     def build(
         self, arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE

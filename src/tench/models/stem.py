@@ -49,12 +49,12 @@ def adapt_stem(network: nn.Module, image_size: int) -> str | None:
     for pool in pools:
         network.set_submodule(pool, nn.Identity())
     if pools:
-        change += f", and the max pooling after it ({pools[-1]}) is left out"
+        change += f", and the max pooling after it ({pools[-1]}) is removed"
     return f"Stem fitted to {image_size} px: {change}."
 
 
 def replace_input_channels(network: nn.Module, channels: int) -> None:
-    """Make the first convolution of `network` take `channels` channels, in place, with new weights.
+    """Make the first convolution of `network` accept `channels` channels, in place, with new weights.
 
     Raises ValueError if the network does not begin with an ungrouped convolution.
     """

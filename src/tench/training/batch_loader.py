@@ -1,4 +1,4 @@
-"""The input of `fit` for other people's training loops: the same batches, and nothing else."""
+"""The input pipeline of `fit` for use in other training loops: the same batches, without the training."""
 
 import logging
 import os
@@ -105,8 +105,8 @@ class BatchLoader:
 
     def _source(self, epoch: int) -> Batches:
         """The batches at the size of an epoch: with progressive resizing, each size has its own loader."""
-        if self._process != os.getpid():  # a fork copies neither threads nor who will release a lock: start afresh
-            self._inherited = list(self._open)  # not freed, which could wait for the parent's threads
+        if self._process != os.getpid():  # a forked process has no loader threads, and held locks stay held: reopen
+            self._inherited = list(self._open)  # kept, because freeing them could wait for the parent's threads
             self._open.clear()
             self.table, self._process = self.table.reopened(), os.getpid()
         view = train_view(self.recipe, epoch) if self._order.shuffle else eval_view(self.recipe)
@@ -136,8 +136,10 @@ class BatchLoader:
         """Erase and mix a training batch as the recipe asks: random erasing, mixup, cutmix.
 
         images: (B, C, H, W) float32, normalised. labels: (B,) int64. step: of the batch, counted from the start of the
-        training: `epoch * len(loader) + step of the epoch`. Returns the images and the targets: (B, classes) float32 if
-        the recipe mixes, else the labels. If the recipe uses none of the three, both are returned unchanged.
+        training: `epoch * len(loader) + step of the epoch`.
+
+        Returns the images and the targets: (B, classes) float32 if the recipe mixes, else the labels. If the recipe
+        uses none of the three, both are returned unchanged.
         """
         return self._augment(images, labels, step)
 
@@ -171,9 +173,9 @@ def loader(
 ) -> BatchLoader:
     """Open the fast input of `fit` for your own training loop.
 
-    source: a path or name, several that form one dataset, or a `Dataset`. split: "train" gives the recipe's training
-    views in training order, without the images that `fit` holds out; "val" gives the images that `fit` validates on
-    (val, else a test with labels, else those held out of train) in the evaluation view; any other name gives that split
+    source: a path or name, several that form one dataset, or a `Dataset`. split: "train" yields the recipe's training
+    views in training order, without the images that `fit` holds out; "val" yields the images that `fit` validates on
+    (val, else a labelled test, else those held out of train) in the evaluation view; any other name yields that split
     in the evaluation view. recipe: the name of a packaged recipe, the path of a YAML file, or a `Recipe`; None: as in
     `fit`. Every `auto` in it is resolved as in `fit`. batch_size: images per step over all ranks; None: the recipe's.
     device: where batches arrive; auto is the GPU if there is one. threads: 0 means one per core. rank, world_size: this

@@ -56,7 +56,7 @@ class Rising:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Length:
-    """How many numbers there are."""
+    """The number of values in a tuple must be one of those allowed."""
 
     allowed: tuple[int, ...]
 
@@ -69,7 +69,7 @@ class Length:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WordOrCode:
-    """One of some words, or the name of the user's code."""
+    """One of the given words, or the name of the user's code."""
 
     words: tuple[str, ...]
 

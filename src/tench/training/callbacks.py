@@ -45,7 +45,7 @@ class EpochEnd:
 
 
 class StopTraining(Exception):  # noqa: N818  # a request like StopIteration, not an error
-    """Raise it in a callback to end the training after this epoch, whose checkpoint is saved.
+    """Raise this in a callback to end the training after this epoch, whose checkpoint is saved.
 
     Its text, if any, is logged as the reason. The same command continues the training.
 

@@ -1,4 +1,4 @@
-"""Decide whether torch.compile pays: try and measure it at the start of a training that is long enough."""
+"""Decide whether torch.compile saves time: try and measure it at the start of a training that is long enough."""
 
 import copy
 import ctypes
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 _TRY_FROM_SECONDS = 3600.0
-"""Compiling a network and measuring it takes minutes, which a shorter training is unlikely to win back."""
+"""Compiling a network and measuring it takes minutes, and a shorter training is unlikely to recover them."""
 _TRIAL_SHARE = 0.05
 """The trial may take this share of the training's estimated time."""
 _FIRST_LOOK = 8
-"""Images of the first, cheap estimate of how long the training takes."""
+"""Images used for the first, cheap estimate of how long the training takes."""
 _REPEATS = 2
 _MOST_SIZES = 64
 """Image sizes that torch compiles before it gives up. Its own limit is 8, and progressive resizing may use more."""
@@ -32,9 +32,9 @@ _log = logging.getLogger("tench")
 def compile_pays(module: nn.Module, images: Tensor, work: Work, passes: int) -> bool:
     """Whether compiling the network saves more time in `passes` passes than it takes.
 
-    images: a batch as the network gets it. A copy of the module is compiled, and torch's generators are restored. A
-    network that cannot be compiled here (no compiler, an operator that torch.compile does not know), or not within 5 %
-    of the training's estimated time, does not pay.
+    images: a batch as the network gets it. A copy of the module is compiled, and torch's generators are restored.
+    Returns False if the network cannot be compiled here (no compiler, an operator that torch.compile does not support),
+    or not within 5 % of the training's estimated time.
     """
     devices = [] if images.device.type == "cpu" else [images.device]
     with torch.random.fork_rng(devices, device_type=images.device.type):
@@ -63,7 +63,7 @@ def _tried(module: nn.Module, images: Tensor, work: Work, passes: int) -> bool:
             took = time.monotonic() - began
             fast = _seconds(lambda: work(compiled, images))
     except _TooLongError:
-        _log.info("Compile: off; compiling was not done after %.0f min.", limit / 60)
+        _log.info("Compile: off; compiling had not finished after %.0f min.", limit / 60)
         return False
     except Exception as error:  # a compiler may raise anything
         _log.info("Compile: off; it failed (%s).", str(error).strip().partition("\n")[0] or type(error).__name__)
@@ -87,7 +87,7 @@ class _TooLongError(BaseException):
 
 @contextmanager
 def _at_most(seconds: float) -> Iterator[None]:
-    """Raise _TooLongError in this block once it has taken that long, as soon as Python code runs next.
+    """Raise _TooLongError in this block once it has taken that long, at the next Python instruction.
 
     torch.compile has no time limit of its own, and a network can only be compiled in the process that trains it.
     """
@@ -111,7 +111,7 @@ def _at_most(seconds: float) -> Iterator[None]:
 
 
 def compiled_forward(module: nn.Module) -> nn.Module:
-    """The network compiled, sharing its parameters. Each image size is compiled by itself."""
+    """The compiled network, which shares the module's parameters. Each image size is compiled separately."""
     torch._dynamo.config.cache_size_limit = _MOST_SIZES
     return typing.cast(nn.Module, torch.compile(module, dynamic=False))
 

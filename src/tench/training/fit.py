@@ -104,20 +104,23 @@ def fit(
     None means `digits` for the digits, the stored recipe for a run that has begun, else the defaults. run: a directory,
     or None for a new one under runs/. A run that has begun there is continued; if it is finished, nothing happens.
 
-    model, loss, policy, augment: your own code, used instead of what the recipe names.
+    The next four are your own code, used instead of what the recipe names.
 
-    - model: a torch.nn.Module, which is trained in place, or a function or class that makes one. It is called with the
-      keyword argument num_classes, and with image_size and channels if it has parameters of these names. Images are
-      normalised, (B, channels, image_size, image_size) float32; the output is logits (B, num_classes).
-    - loss: a function of logits (B, K) float32 and targets that returns a scalar tensor, the mean over the images. The
-      targets are labels (B,) int64 or, if the recipe mixes images, shares (B, K) float32. The recipe must not ask for
-      another loss or for label smoothing. Validation still reports the cross-entropy.
-    - policy: a function of one training image after its cut, (H, W, C) uint8, and a numpy.random.Generator that returns
-      an image of the same shape and type. It runs in the loader's threads. The generator is seeded with (seed, epoch,
-      row): draw from nothing else.
-    - augment: a function of a batch on the device that returns both its arguments, modified: images (B, C, H, W)
-      float32, normalised, after the recipe's own erasing and mixing, and targets as above. The network gets exactly
-      what it returns. torch's generator is seeded with (seed, step) before each step: draw from nothing else.
+    model: a torch.nn.Module, which is trained in place, or a function or class that makes one. A function or class is
+    called with the keyword argument num_classes, and with image_size and channels if it has parameters of these names.
+    Images are normalised, (B, channels, image_size, image_size) float32; the output is logits (B, num_classes).
+
+    loss: a function of logits (B, K) float32 and targets that returns a scalar tensor, the mean over the images. The
+    targets are labels (B,) int64 or, if the recipe mixes images, class shares (B, K) float32. The recipe must not set
+    another loss or label smoothing. Validation still reports the cross-entropy.
+
+    policy: a function of one training image after its crop, (H, W, C) uint8, and a numpy.random.Generator that returns
+    an image of the same shape and type. It runs in the loader's threads. The generator is seeded with (seed, epoch,
+    row); use no other random numbers.
+
+    augment: a function of a batch on the device that returns both its arguments, modified. They are images (B, C, H, W)
+    float32, normalised, after the recipe's own erasing and mixing, and targets as above. The network gets exactly what
+    the function returns. torch's generator is seeded with (seed, step) before each step; use no other random numbers.
 
     The run stores the code's name, package.module:function. Code without a name (a lambda, a module object, a function
     in a notebook) must be passed again to continue or load the run.
@@ -243,7 +246,7 @@ def _train(
         replan(run, recipe, state.step, state.epochs, order.steps_per_epoch)
         if state.epochs > epochs or state.step > steps:
             raise TenchError(
-                f"{run.folder / CHECKPOINT}: was saved after step {state.step} and epoch {state.epochs}, but this run "
+                f"{run.folder / CHECKPOINT} was saved after step {state.step} and epoch {state.epochs}, but this run "
                 f"has {counted(steps, 'step')} and {counted(epochs, 'epoch')}. Restore the run's own checkpoint, or "
                 "name a new --run."
             )
@@ -264,7 +267,7 @@ def _train(
     run.forget_after(state.step, state.epochs)
     if warmup_steps(recipe, order.steps_per_epoch) >= steps:
         _log.info(
-            "Note: the warm-up (%s) is as long as the training: the learning rate only rises.",
+            "Note: the warm-up (%s) is at least as long as the training, so the learning rate only rises.",
             Duration.parse(recipe.schedule.warmup, "schedule.warmup"),
         )
 

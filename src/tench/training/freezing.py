@@ -9,7 +9,7 @@ class Freezing:
     """Stops training parameters from a step on.
 
     names: separated by spaces, each the name of a parameter or its first parts (layer1, layer1.0). at_step: the first
-    step without them. Raises UsageError if no parameter has a name, or if nothing would be left to train.
+    step without them. Raises UsageError if a name matches no parameter, or if nothing would be left to train.
     """
 
     def __init__(self, module: nn.Module, names: str, at_step: int) -> None:

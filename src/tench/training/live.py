@@ -1,7 +1,7 @@
 """The progress line of a training: step, rate, time left, share of time spent waiting for data.
 
 Showing it never waits for the device. Loss and top-1 are updated only when the training logs, which waits for the
-device anyway, and the line names the step that they are from.
+device anyway, and the line names the step that they belong to.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from tench.training.recipe import Recipe
 from tench.training.schedule import is_validated, num_epochs, total_steps
 
 _NOTE_SECONDS = 0.2
-"""Between two notes; nobody reads faster."""
+"""Time between two updates of the line's text; nobody reads faster."""
 
 
 class Live:
@@ -37,7 +37,7 @@ class Live:
 
     @contextlib.contextmanager
     def validation(self, num_images: int) -> Iterator[Callable[[Iterable[Batch]], Iterator[Batch]]]:
-        """Show the progress of a validation, whose batches go through the function that this yields, and time it."""
+        """Show and time a validation. Yields a function that the batches must pass through to be counted."""
         began = time.monotonic()
         with progress("validation", num_images, "images") as advance:
 

@@ -130,7 +130,7 @@ class Loop:
         )
 
     def _save(self) -> None:
-        """Save all that resuming needs. Raises TenchError for weights that are not finite, which no step repairs."""
+        """Save all that resuming needs. Raises TenchError if the weights are not finite: no later step repairs them."""
         if not all_finite(self.state.module):
             raise TenchError(
                 f"{self.run.folder}: weights are not finite after step {self.state.step}, although the loss was. The "
@@ -216,7 +216,7 @@ class Loop:
         is_average = state.evaluated is not state.module
         _refuse_chance(metrics, train_top1, images, val_name, 0.0 if best is None else best["top1"], is_average)
         if best is None or (metrics.top1, -metrics.loss) > (best["top1"], -best["loss"]):
-            self.images.save()  # before the weights, which it explains
+            self.images.save()  # before the weights that were trained on these images
             state.best = {"epoch": epoch + 1, "top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}
             save(self.run.folder, state.evaluated, dataclasses.replace(card, metrics=dict[str, Any](state.best)))
 
@@ -224,11 +224,11 @@ class Loop:
 def _refuse_chance(
     metrics: Metrics, train_top1: float, train_images: int, val_name: str, best_top1: float, is_average: bool
 ) -> None:
-    """Raise TenchError if validation is at chance although the network knows the training images: labels do not match.
+    """Raise TenchError if validation is at chance although the network has learned the training images.
 
-    At chance means within three standard deviations of always guessing the most frequent class, in this and every
-    earlier epoch. With fewer than 100 images nothing is concluded. is_average: the evaluated weights are an average,
-    which may still be dominated by the initial ones.
+    The validation labels then probably do not match the images. At chance means within three standard deviations of
+    always guessing the most frequent class, in this and every earlier epoch. With fewer than 100 images, no error is
+    raised. is_average: the evaluated weights are an average, which may still be dominated by the initial ones.
     """
     largest = max(count for count, _ in metrics.per_class) / metrics.images
     deviation = math.sqrt(largest * (1 - largest) / metrics.images)

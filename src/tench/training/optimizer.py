@@ -15,11 +15,11 @@ _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.module
 def parameter_groups(module: nn.Module, weight_decay: float, decay: str) -> list[dict[str, Any]]:
     """Trainable parameters in two groups, with and without weight decay (one group if all or none have it).
 
-    decay: "all". "not-norms" excludes the parameters of normalisation layers (torchvision's and NNabla's rule);
-    "not-norms-and-biases" also every bias and every tensor of fewer than two dimensions (timm's rule). "not-biases"
-    excludes biases, those of normalisation layers included, but not their scales (MXNet's rule). "not-named-bn"
-    excludes parameters with "bn" in their name (ffcv-imagenet's rule; the norms of ResNet's shortcuts, named
-    downsample.1, have decay).
+    decay: "all" excludes nothing. "not-norms" excludes the parameters of normalisation layers (torchvision's and
+    NNabla's rule); "not-norms-and-biases" also every bias and every tensor of fewer than two dimensions (timm's rule).
+    "not-biases" excludes biases, those of normalisation layers included, but not their scales (MXNet's rule).
+    "not-named-bn" excludes parameters with "bn" in their name (ffcv-imagenet's rule; the norms of ResNet's shortcuts,
+    named downsample.1, have decay).
     """
     spared = {
         parameter

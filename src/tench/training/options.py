@@ -1,4 +1,4 @@
-"""Options that do not change the numbers of a training."""
+"""Options that do not change the results of training."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from tench.training.tensorboard import require_tensorboard
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
-    """Options that do not change the numbers: where to compute, how often to log and save, which code to trust.
+    """Options that do not change the results: where to compute, how often to log and save, which code to trust.
 
     >>> tench.TrainOptions(device="cpu", threads=2).log_every
     100

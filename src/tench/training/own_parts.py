@@ -71,10 +71,10 @@ def settle(recipe: Recipe, given: OwnParts, where: str, *, trust_code: bool) -> 
             parts[part] = _named(part, value, where, trust_code=trust_code) if _is_code(part, value) else None
             continue
         if not callable(code):
-            raise UsageError(f"{part}= is {type(code).__name__}, expected a function.")
+            raise UsageError(f"{part} must be callable, got {type(code).__name__}.")
         if part != "model" and value not in (_UNSET[part], code_name(code)):
             raise UsageError(
-                f"{where}: {section}.{name} is {value}, but {part}= passes a different one. Leave one of them out."
+                f"{where}: {section}.{name} is {value}, but the argument {part} is another one. Leave one of them out."
             )
         recipe = recipe.replace(**{name: code_name(code)})
         parts[part] = code
@@ -88,7 +88,7 @@ def own_code(named: Recipe, *, trust_code: bool) -> dict[str, Any]:
     """The code that a command names, imported, as arguments of `fit`. named: the recipe with the command's values only.
 
     Modules in the current directory can be imported, including those that `fit` itself imports if trust_code is set.
-    Raises as `import_code`.
+    Raises as `import_code` does.
     """
     code = _code_names(named)
     if code or trust_code:
@@ -118,7 +118,7 @@ def _is_code(part: str, name: str) -> bool:
 
 
 def named_model(recipe: Recipe, where: str, *, trust_code: bool) -> OwnNetwork | None:
-    """The network that the recipe names, if it names code. Raises as `settle`."""
+    """The network that the recipe names, if it names code. Raises as `settle` does."""
     arch = recipe.model.arch
     return _named("model", arch, where, trust_code=trust_code) if is_own(arch) else None
 
@@ -166,28 +166,28 @@ class CheckedAugment:
         with errors_name(name, f"called with {_shape(images)} images and {_shape(targets)} targets"):
             found: Any = self.function(images, targets)
         if not isinstance(found, tuple) or len(found) != 2 or not all(isinstance(part, Tensor) for part in found):
-            raise TenchError(f"{name}: returned {type(found).__name__}, expected a tuple (images, targets) of tensors.")
+            raise TenchError(f"{name} returned {type(found).__name__}, expected a tuple (images, targets) of tensors.")
         new_images, new_targets = found
         if new_images.ndim != 4 or new_images.shape[:2] != images.shape[:2] or 0 in new_images.shape:
             raise TenchError(
-                f"{name}: returned images of shape {_shape(new_images)}, expected ({images.shape[0]}, "
+                f"{name} returned images of shape {_shape(new_images)}, expected ({images.shape[0]}, "
                 f"{images.shape[1]}, H, W)."
             )
         if new_images.dtype != torch.float32:
-            raise TenchError(f"{name}: returned images of type {new_images.dtype}, expected float32.")
+            raise TenchError(f"{name} returned images of type {new_images.dtype}, expected float32.")
         if others := {str(part.device) for part in found} - {str(images.device)}:
-            raise TenchError(f"{name}: returned a tensor on {others.pop()}, expected {images.device}.")
+            raise TenchError(f"{name} returned a tensor on {others.pop()}, expected {images.device}.")
         labels = new_targets.shape == images.shape[:1] and new_targets.dtype == torch.int64
         shares = new_targets.shape == (len(images), self.num_classes) and new_targets.is_floating_point()
         if not labels and not shares:
             raise TenchError(
-                f"{name}: returned targets of shape {_shape(new_targets)} and type {new_targets.dtype}, expected int64 "
+                f"{name} returned targets of shape {_shape(new_targets)} and type {new_targets.dtype}, expected int64 "
                 f"labels of shape ({len(images)},) or floating point of shape ({len(images)}, {self.num_classes})."
             )
         if labels and new_targets.device.type == "cpu":  # elsewhere the check would wait for the device
             low, high = int(new_targets.min()), int(new_targets.max())
             if low < 0 or high >= self.num_classes:
-                raise TenchError(f"{name}: returned labels from {low} to {high}, expected 0 to {self.num_classes - 1}.")
+                raise TenchError(f"{name} returned labels from {low} to {high}, expected 0 to {self.num_classes - 1}.")
         return new_images, new_targets
 
 
@@ -209,9 +209,9 @@ def _require_scalar(loss: Any, name: str) -> None:
     """Raise TenchError unless a loss is a scalar tensor with a gradient."""
     if not isinstance(loss, Tensor) or loss.ndim != 0:
         found = f"a tensor of shape {_shape(loss)}" if isinstance(loss, Tensor) else type(loss).__name__
-        raise TenchError(f"{name}: returned {found}, expected a scalar tensor: the mean over the images.")
+        raise TenchError(f"{name} returned {found}, expected a scalar tensor: the mean over the images.")
     if not loss.requires_grad:
-        raise TenchError(f"{name}: returned a loss without a gradient. Compute it from the logits with torch.")
+        raise TenchError(f"{name} returned a loss without a gradient. Compute it from the logits with torch.")
 
 
 def _shape(tensor: Tensor) -> str:
@@ -226,7 +226,7 @@ def require_loss(loss: Loss, num_classes: int, device: torch.device, *, mixed: b
     name = code_name(loss)
     if isinstance(loss, torch.nn.Module):
         if any(parameter.requires_grad for parameter in loss.parameters()):
-            raise UsageError(f"{name}: has its own parameters, which would not be trained. Make them buffers.")
+            raise UsageError(f"{name} has its own parameters, which would not be trained. Make them buffers.")
         loss.to(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -238,11 +238,11 @@ def require_loss(loss: Loss, num_classes: int, device: torch.device, *, mixed: b
         value: Any = loss(logits, targets)
     _require_scalar(value, name)
     if not torch.equal(targets, before):
-        raise TenchError(f"{name}: changes its targets in place. Change a copy of them instead.")
+        raise TenchError(f"{name} changes its targets in place. Change a copy of them instead.")
     with errors_name(name, "differentiated"):
         (gradient,) = torch.autograd.grad(value, logits, allow_unused=True)
     if gradient is None:
-        raise TenchError(f"{name}: returned a loss that does not depend on the logits.")
+        raise TenchError(f"{name} returned a loss that does not depend on the logits.")
     if not value.isfinite() or not gradient.isfinite().all():
         what = "its gradient" if value.isfinite() else "it"
-        raise TenchError(f"{name}: returned a loss of {value.item():g} for random logits, and {what} is not finite.")
+        raise TenchError(f"{name} returned a loss of {value.item():g} for random logits, and {what} is not finite.")

@@ -82,7 +82,8 @@ def open_data(
     """The training and validation tables of a source: its val, else its labelled test, else a share of its train.
 
     val: another source to validate on; its classes are matched by id. view: the recipe's input section. options: how to
-    read the sources; val uses those that apply to its layout. Raises TenchError for data that would give wrong results.
+    read the sources; val uses those that apply to its layout. Raises TenchError for data that would produce wrong
+    results.
     """
     dataset = open_source(source, options)
     used = ["train"] if val is not None else ["train", *(validation_split(dataset) or ())[:1]]
@@ -127,7 +128,7 @@ def resolve(
     """
     view, training, average = recipe.input, recipe.training, recipe.average
     arch = _arch(recipe.model, start)
-    grey = bool((train.channels == 1).all())  # the table knows this for raw pixels only
+    grey = bool((train.channels == 1).all())  # the table records this for raw pixels only
     channels = _first(view.channels, start and start.channels, 1 if grey else 3)
     image_size = _first(view.image_size, start and start.image_size, None)
     if image_size is None:
@@ -135,7 +136,7 @@ def resolve(
     small = image_size <= SMALL_PIXELS
     theirs = (
         start if start and start.image_size == image_size else None
-    )  # otherwise their resize belongs to another size
+    )  # otherwise their eval_resize belongs to another image size
     made = (start and start.options) or AS_MADE
     train_size = _first(view.train_size, image_size)
     order = _first(view.channel_order, start and start.channel_order)
@@ -144,8 +145,8 @@ def resolve(
     if order is None and channels == 3 and _is_bgr(arch, start):
         order, mean, std = "bgr", mean[::-1], std[::-1]
         _log.info(
-            "Note: %s takes BGR images, as its name says: channel_order is bgr, and mean and std, given as RGB, are "
-            "reversed. Set --channel-order to override this.",
+            "Note: %s expects BGR images, according to its name. channel_order is bgr, and mean and std, given as RGB, "
+            "are reversed. Set --channel-order to override this.",
             arch,
         )
     average_every = _first(average.average_every, 5 if average.average == "lookahead" else 1)
@@ -207,7 +208,7 @@ def _first(*values: Any) -> Any:
 
 
 def _size_for(arch: str, sensed: int, channels: int) -> int:
-    """The size of small images, or the network's usual size if it cannot take such small ones."""
+    """The size of small images, or the network's usual size if it does not accept images that small."""
     if sensed > SMALL_PIXELS or is_own(arch):
         return sensed
     try:
@@ -215,7 +216,13 @@ def _size_for(arch: str, sensed: int, channels: int) -> int:
     except UsageError:
         usual: int = source_of(arch).usual_input(name_in_source(arch)).image_size
         if usual > sensed:
-            _log.info("Note: %s cannot take %d x %d px; images are enlarged to %d px.", arch, sensed, sensed, usual)
+            _log.info(
+                "Note: %s does not accept images of %d x %d px; they are enlarged to %d px.",
+                arch,
+                sensed,
+                sensed,
+                usual,
+            )
             return usual
     return sensed
 
@@ -235,7 +242,7 @@ def _require_same_strides(recipe: Resolved, start: Start) -> None:
     theirs = None if start.options is None else start.options.strides
     if theirs is not None and recipe.model.strides != theirs:
         raise UsageError(
-            f"{start.source}: its network was created with --strides {' '.join(map(str, theirs))}. Add that option."
+            f"{start.source}: the network was created with --strides {' '.join(map(str, theirs))}. Add that option."
         )
 
 
@@ -279,7 +286,7 @@ def _has_convolutions(network: nn.Module) -> bool:
 
 def try_compile(recipe: Resolved, module: nn.Module, device: torch.device, steps: int, loss_of: Loss) -> Resolved:
     """The recipe with compile on if a trial shows that compiling pays for itself within the given steps, else off."""
-    if recipe.training.recompute:  # torch.compile cannot handle how batch norms are kept from counting twice
+    if recipe.training.recompute:  # torch.compile cannot handle the code that stops batch norms from counting twice
         return recipe
     channels = recipe.input.channels
     count, size = part_size(recipe.training), train_size(recipe, epoch=0)
@@ -333,7 +340,7 @@ def make_card(recipe: Resolved, data: Data) -> ModelCard:
 
 
 def whiten(module: nn.Module, table: Table, recipe: Resolved, normalise: Normalise, threads: int) -> None:
-    """If a network begins with a whitening layer, compute that layer from training images."""
+    """Compute a network's whitening layer from training images. Does nothing if it has no such layer."""
     if not isinstance(module, Airbench):
         return
     channels = recipe.input.channels
@@ -348,7 +355,7 @@ _WHITENED_FROM = 5000
 
 
 def require_sizes(module: nn.Module, recipe: Resolved) -> None:
-    """Raise UsageError if a network, on the CPU, does not take the training images of every epoch."""
+    """Raise UsageError if a network on the CPU does not accept the training images of every epoch."""
     channels, size = recipe.input.channels, recipe.input.image_size
     sizes = {train_size(recipe, epoch) for epoch in range(num_epochs(recipe))} - {size}
     module.eval()
@@ -358,7 +365,7 @@ def require_sizes(module: nn.Module, recipe: Resolved) -> None:
                 module(torch.zeros(1, channels, other, other))
         except (RuntimeError, AssertionError, ValueError) as error:
             raise UsageError(
-                f"{recipe.model.arch}: was created for images of {size} px and does not accept {other} px ({error}). "
+                f"{recipe.model.arch} was created for images of {size} px and does not accept {other} px ({error}). "
                 "Leave train_size and ramp_from at auto, or choose another network."
             ) from error
 
@@ -380,7 +387,7 @@ def require_parts(module: nn.Module, recipe: Resolved, order: Order) -> None:
             if batches[1] < batches[0]
             else "a batch, or a part of it with --accumulate, is one image. Use larger batches"
         )
-        raise UsageError(f"{recipe.model.arch}: cannot learn from a single image ({error}), but {reason}.") from error
+        raise UsageError(f"{recipe.model.arch} cannot learn from a single image ({error}), but {reason}.") from error
 
 
 def resident_view(table: Table, view: View, channels: int) -> PadCrop | EvalView | None:
@@ -408,7 +415,7 @@ def _validation(dataset: Dataset, train: Table, other: Dataset | None, val_fract
         name, table = validation_split(other) or other.split("train", "test")
         if name == "train" and other.source == dataset.source:
             raise TenchError(
-                f"{other.source}: is the training set itself, so validating on it would be meaningless. "
+                f"{other.source} is the training set itself, so validating on it would be meaningless. "
                 "Leave out --val to hold out part of it, or name other images."
             )
         return train, matched(table, other, dataset.classes, dataset.source), f"{other.source} ({name})"
@@ -428,8 +435,8 @@ def _refuse_single_class(val: Table, name: str, num_classes: int) -> None:
     if len(val) > 1 and num_classes > 2 and len(np.unique(val.labels)) == 1:
         raise TenchError(
             f"{name}: all {counted(len(val), 'image')} are of one class, but there are {num_classes} classes. This "
-            "happens if a flat folder of validation images is read as one class. It needs class folders or a file "
-            "with the labels."
+            "happens if a flat folder of validation images is read as one class. Sort the images into class folders, "
+            "or add a file with the labels."
         )
 
 

@@ -42,7 +42,7 @@ def write_preview(path: str | Path, dataset: Dataset, recipe: Recipe) -> None:
 
 @checked_arguments()
 def preview(dataset: Dataset, recipe: Recipe) -> "Drawing":
-    """A row for each of up to 8 images, spread over the classes of the train split.
+    """Draw up to 8 images, spread over the classes of the train split, each in a row.
 
     From left to right: class and size, the whole image, its training views of the first 6 epochs, its evaluation view.
     Returns a `PIL.Image`. Raises TenchError for an image that cannot be decoded.

@@ -1,4 +1,4 @@
-"""The recipe: every setting that affects the numbers of a training, in one typed, documented, frozen tree.
+"""The recipe: every setting that affects the results of training, in one typed, documented, frozen tree.
 
 The YAML form, the flags of `tench train` and the reference page are derived from these fields. When a run starts, each
 `auto` is resolved and stored with the run.
@@ -55,20 +55,20 @@ class Model:
     """Network: a name that tench models lists. Or a function of your own, package.module:function, called with
     num_classes, and with image_size and channels if it takes them. auto: the network of the weights, or resnet18."""
     weights: str = ""
-    """Fine-tune a run, a file or published weights. Published weights are torchvision:NAME or timm:NAME. Every auto of
-    the input section takes their value. If the classes differ, the head is reinitialised. Empty: random
-    initialisation. needed: for recipes that fine-tune; training stops unless weights are named."""
+    """Fine-tune a run, a file or published weights. Published weights are torchvision:NAME or timm:NAME. Every auto in
+    the input section gets the value of the weights. If the classes differ, the head is reinitialised. Empty: random
+    initialisation. needed: the recipe fine-tunes, so training stops unless weights are given."""
     init: Init = "own"
-    """How weights are initialised. own: as the network does it; others: as MXNet's --initializer of that name (mxnet:
-    its default for most networks), NNabla's example or TI's edgeailite."""
+    """How weights are initialised. own: by the network's own rule; the others: by MXNet's --initializer of that name
+    (mxnet: its default for most networks), NNabla's example or TI's edgeailite."""
     dropout: ShareBelow1 | Own = "own"
     """Probability of dropping a feature before the last layer."""
     drop_path: ShareBelow1 | Own = "own"
-    """Stochastic depth: probability of skipping the last residual branch for an image; it rises linearly to this over
-    the branches."""
+    """Stochastic depth: probability of skipping the last residual branch for an image. From the first branch to the
+    last, the probability rises linearly to this value."""
     strides: tuple[Stride, Stride, Stride, Stride, Stride] | Own = "own"
-    """edgeai networks: strides of the stem and of the parts after it; 1 keeps the size. own: all 2, the first ones 1
-    for small images. A regnetx ignores the second one, as TI's code does."""
+    """edgeai networks: strides of the stem and of the parts after it; 1 keeps the size. own: all 2, but the first ones
+    are 1 for small images. A regnetx ignores the second one, as TI's code does."""
     blurpool: bool = False
     """Put a fixed 3 x 3 blur before each convolution with stride 2 and at least 16 channels (arXiv:1904.11486)."""
 
@@ -89,10 +89,10 @@ class Input:
     ramp_multiple: Count = 32
     """Sizes during the ramp are rounded to a multiple of this, pixels."""
     exif: Exif | Auto = "auto"
-    """EXIF orientation, in training and wherever the model is used: apply turns images upright, as telephones store
-    them; ignore shows them as stored. auto: ignore for published sets, as their reference programs do, else apply."""
+    """EXIF orientation, in training and wherever the model is used. apply: turn photos from phones upright; ignore: use
+    images as they are stored. auto: ignore for published sets, as their reference programs do, else apply."""
     channels: Literal[1, 3] | Auto = "auto"
-    """Channels of the input. auto: 1 if the dataset holds only raw grey pixels, else 3."""
+    """Channels of the input. auto: 1 if the dataset contains only raw grey pixels, else 3."""
     train_view: TrainView | Auto = "auto"
     """How a training image is cropped. resize-crop: resize to a random size, then crop a random square; mxnet: as
     MXNet's ImageRecordIter augments. auto: pad-crop up to 64 pixels, else random-resized-crop."""
@@ -117,7 +117,8 @@ class Input:
     flip: Share = 0.5
     """Probability of mirroring a training image left to right (with mxnet, set mirror and rand_mirror instead)."""
     flip_form: Literal["random", "alternate"] = "random"
-    """alternate: drawn at random in the first epoch, then toggled in each epoch (arXiv:2404.00498); not with mxnet."""
+    """How mirroring is decided. random: by chance in every epoch; alternate: by chance in the first epoch, then toggled
+    in each epoch (arXiv:2404.00498). alternate does not work with mxnet."""
     mxnet_level: Literal["0", "1", "2", "3", "cifar10", "imagenet"] = "1"
     """mxnet: the settings of the programs in example/image-classification. 1: random crop and mirror; 2: also hue,
     saturation and lightness; 3: also rotation, shear and aspect ratio; cifar10: 1 with a border; imagenet: random
@@ -126,9 +127,9 @@ class Input:
     """mxnet: changes to the level, as parameters of ImageRecordIter, such as "resize=256 max_rotate_angle=10
     inter_method=2 rotate_list=0,90"."""
     repeats: Count = 1
-    """Repeated augmentation: number of views of an image in a row. The number of steps per epoch stays, so an epoch
-    sees that many times fewer images. Several processes share the views of an image; on a single one, mix_form timm
-    mixes different images."""
+    """Repeated augmentation: number of views of an image in a row. The number of steps per epoch does not change, so an
+    epoch sees that many times fewer images. Several processes share the views of an image; in a single process,
+    mix_form timm mixes different images."""
     eval_resize: Annotated[int, Bounds(at_least=1, at_most=32_768)] | Auto = "auto"
     """Evaluation: the shorter side is resized to this, then the centre is cropped. auto: the image size divided by
     0.875, or the image size itself up to 64 pixels."""
@@ -142,19 +143,19 @@ class Input:
     std: Annotated[tuple[Annotated[float, Bounds(at_least=1e-6, at_most=1_000_000)], ...], Channels] | Auto = "auto"
     """Pixels are then divided by this, one per channel. auto: 0.229 0.224 0.225, ImageNet's."""
     channel_order: Literal["rgb", "bgr"] | Auto = "auto"
-    """Order of the channels that the network sees, and of mean and std. auto: that of the weights; bgr if the name of
-    the network or of the weights says so, and mean and std, given as RGB, are reversed; else rgb."""
+    """Order of the network's input channels, and of mean and std. auto: the order stored with the weights; else bgr if
+    the name of the network or of the weights contains bgr (mean and std, given as RGB, are then reversed); else rgb."""
     test_time: TestTime = "none"
     """Evaluation: views whose predictions are averaged. mirror: the image and its mirror; mirror-shift: half of the
-    result is mirror, the other half mirror of the image shifted by one pixel either way; ten-crop: the corners and the
-    centre of eval_resize x eval_resize pixels, and their mirrors."""
+    result is mirror, the other half mirror of the image shifted diagonally by one pixel in both directions; ten-crop:
+    the corners and the centre of eval_resize x eval_resize pixels, and their mirrors."""
     val_fraction: Annotated[float, Bounds(above=0, below=1)] = 0.1
     """Share of each class to hold out for validation if the dataset has neither val nor test; always the same
     images."""
     bad: Literal["fail", "skip", "fix"] = "fail"
-    """Images that do not decode. fail: stop; skip: leave them out; fix: decode JPEGs as far as possible, the rest grey,
-    and leave out images for which that fails. With skip and fix all images are checked once before training, and
-    bad_images.json lists the bad ones."""
+    """Images that do not decode. fail: stop; skip: leave them out; fix: decode JPEGs as far as possible, with the
+    rest grey, and leave out images for which that fails. With skip and fix, all images are checked once before
+    training, and bad_images.json lists the bad ones."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,12 +169,12 @@ class Augment:
     """Filter of the policy's shears and rotations: nearest as in torchvision's classes, bilinear as in its training
     script. timm's form always picks bilinear or bicubic at random."""
     color_jitter: tuple[NotNegative, NotNegative, NotNegative, Hue] = (0.0, 0.0, 0.0, 0.0)
-    """Change of brightness, contrast, saturation and hue, applied in random order: a factor from 1 - x to 1 + x, for
-    the hue up to x turns either way. 0: no change. Hue is by far the slowest."""
+    """Change of brightness, contrast, saturation and hue, applied in random order: a factor from 1 - x to 1 + x; for
+    hue, a shift of up to x turns in either direction. 0: no change. Hue is by far the slowest."""
     lighting: NotNegative = 0.0
-    """Standard deviation of AlexNet's colour noise along ImageNet's principal components (0.1 there). 0: none."""
+    """Standard deviation of AlexNet's colour noise along ImageNet's principal components (AlexNet: 0.1). 0: none."""
     cutout: Annotated[int, Bounds(at_least=0, at_most=16_384)] = 0
-    """Side of a square, pixels, that is filled with the mean at a random place of each training image. 0: none."""
+    """Side, pixels, of a square at a random position in each training image; it is filled with the mean. 0: none."""
     augment_batch: Annotated[str, WordOrCode(("none",))] = "none"
     """A function of your own, package.module:function, called last with each batch on the device: normalised images (B,
     C, H, W) float32 and targets; returns both."""
@@ -185,7 +186,7 @@ class Mix:
     """Mixup: blend each image and label with another of the batch; the share of the first is drawn from Beta(mixup,
     mixup). 0: off."""
     cutmix: NotNegative = 0.0
-    """Cutmix: replace a rectangle with one of another image of the batch; the area outside it is drawn from
+    """Cutmix: replace a rectangle with one from another image of the batch; the area outside it is drawn from
     Beta(cutmix, cutmix). 0: off."""
     mix_prob: Share = 1.0
     """Probability of applying mixup or cutmix."""
@@ -194,13 +195,13 @@ class Mix:
     mix_mode: Literal["batch", "pair", "elem"] = "batch"
     """Draw once for a batch, for each pair of images, or for each image. pair and elem: with mix_form timm only."""
     mix_form: Literal["torchvision", "timm"] = "torchvision"
-    """Which image is the other one: the previous one in the batch (torchvision), or the one at the same place of the
+    """Which image is the other one: the previous one in the batch (torchvision), or the one at the same position in the
     reversed batch (timm). NNabla's mixup is timm with mode elem."""
     erasing: Share = 0.0
     """Random erasing: probability of filling a rectangle of a normalised image. 0: off."""
     erasing_value: Literal["zero", "channel", "pixel"] = "zero"
-    """Fill with zeros (torchvision; const in timm), or with normal noise: one number for each channel (rand in timm) or
-    for each pixel (pixel in timm)."""
+    """Random erasing: fill with zeros (torchvision; const in timm), or with normal noise: one number for each channel
+    (rand in timm) or for each pixel (pixel in timm)."""
     erasing_area: AreaPair = (0.02, 0.33)
     """Smallest and largest share of the image's area to erase. timm: 0.02 to 1/3."""
     erasing_ratio: PositivePair = (0.3, 3.3)
@@ -212,19 +213,19 @@ class Mix:
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Optimizer:
     optimizer: Literal["sgd", "lamb", "lars", "rmsprop", "rmsprop-tf", "adamw", "muon"] = "sgd"
-    """rmsprop-tf: TensorFlow's form (eps inside the root, the average starts at 1, learning rate inside the momentum).
-    lamb: the gradients are clipped to norm 1. muon: airbench's, for convolution filters; the other parameters use SGD
-    with Nesterov momentum 0.85 and the learning rates other_lr and head_lr, and each group's weight decay is
-    weight_decay divided by its learning rate."""
+    """Optimizer. rmsprop-tf: TensorFlow's form (eps inside the root, the average starts at 1, learning rate inside the
+    momentum). lamb: the gradients are clipped to norm 1. muon: airbench's, for convolution filters; the other
+    parameters use SGD with Nesterov momentum 0.85 and the learning rates other_lr and head_lr, and each group's weight
+    decay is weight_decay divided by its learning rate."""
     lr: Annotated[Positive, Flag(aliases=("--learning-rate",))] = 0.1
-    """Peak learning rate. It is for the global batch size."""
+    """Peak learning rate, for the global batch size."""
     momentum: ShareBelow1 = 0.9
     """Momentum of sgd, lars, rmsprop, rmsprop-tf and muon."""
     nesterov: bool = False
     """sgd, lars: Nesterov momentum."""
     lr_inside: bool = False
     """sgd: multiply by the learning rate inside the momentum buffer, as NNabla, MXNet and TensorFlow do, so that a
-    change of it takes effect slowly; otherwise outside, as in PyTorch."""
+    change of the learning rate takes effect slowly. Otherwise it is multiplied outside, as in PyTorch."""
     betas: tuple[ShareBelow1, ShareBelow1] = (0.9, 0.999)
     """adamw, lamb: decay of the averages of the gradient and of its square."""
     alpha: ShareBelow1 = 0.9
@@ -249,8 +250,8 @@ class Optimizer:
     clip_norm: NotNegative = 0.0
     """Largest norm of all gradients together; larger ones are scaled down. 0: no clipping."""
     freeze: str = ""
-    """Parameters to stop training at freeze_from, by their name or its first parts: layer1 or layer1.0.conv1 for
-    layer1.0.conv1.weight; several are separated by spaces. Empty: all are trained."""
+    """Parameters that are no longer trained from freeze_from on, by name or by the first parts of the name: layer1 or
+    layer1.0.conv1 for layer1.0.conv1.weight; several are separated by spaces. Empty: all are trained."""
     freeze_from: DurationText = "0 epochs"
     """Time from which freeze applies, such as "3 epochs"."""
 
@@ -278,9 +279,9 @@ class Schedule:
     step_every: PositiveDuration = "30 epochs"
     """step, exponential: time between two drops, counted from the start of the training."""
     gamma: Annotated[float, Bounds(above=0, at_most=1)] = 0.1
-    """step, exponential: factor of a drop. step applies it at once, exponential spreads it over the time between."""
+    """step, exponential: factor of a drop. step applies it at once; exponential spreads it over the interval."""
     power: Positive = 2.0
-    """polynomial: exponent of the share of the time that is left."""
+    """polynomial: exponent of the remaining share of the decay."""
     final_lr: NotNegative = 0.0
     """cosine, polynomial: learning rate at the end; at most lr."""
 
@@ -288,16 +289,16 @@ class Schedule:
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Average:
     average: Literal["none", "ema", "lookahead"] = "none"
-    """ema: keep a running average of the weights and buffers, and validate and save it. lookahead: pull the network
-    itself back towards its average, less and less (airbench)."""
+    """Running average of the weights and buffers. ema: validate and save the average. lookahead: pull the network
+    itself back towards the average, less and less (airbench)."""
     average_decay: ShareBelow1 | Auto = "auto"
-    """Share of itself that the average keeps at an update; for lookahead per step, at the end of the training. auto:
-    0.9999, for the plain form at most 1 - 10 / updates; 0.95 for lookahead."""
+    """Share of its old value that the average keeps at each update; for lookahead, the share per step at the end of the
+    training. auto: 0.9999, but at most 1 - 10 / updates for the plain form; 0.95 for lookahead."""
     average_every: Count | Auto = "auto"
     """Steps between two updates of the average. auto: 1; 5 for lookahead."""
     average_form: Literal["plain", "torchvision", "timm"] = "plain"
-    """ema. torchvision: 1 - average_decay is multiplied by batch_size * average_every / epochs, and during the warm-up
-    the average is a copy. timm: the decay rises to average_decay as 1 - (1 + step)^(-2/3)."""
+    """ema: form of the decay. torchvision: 1 - average_decay is multiplied by batch_size * average_every / epochs, and
+    during the warm-up the average is a copy. timm: the decay rises to average_decay as 1 - (1 + step)^(-2/3)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -305,16 +306,16 @@ class Training:
     epochs: Annotated[int | float, Bounds(above=0, at_most=1_000_000)] = 90
     """Passes over the training images. The last one may be partial, as in 9.9."""
     batch_size: Annotated[int, Bounds(at_least=1, at_most=10**12), Flag(aliases=("-b",))] = 256
-    """Images per optimizer update. Of all processes together; in pytorch/examples per node."""
+    """Images per optimizer update, over all processes (pytorch/examples counts them per node)."""
     validate_every: Count = 1
     """Epochs between two validations; the last epoch is always validated. Only a validated epoch can be the best."""
     drop_last: bool = True
     """Leave out the last batch of an epoch if it is not full."""
     accumulate: Count = 1
-    """Parts in which a batch goes through the network, one after the other, for one update: less memory, but batch
-    norms see only a part at a time. At most batch_size."""
+    """Gradient accumulation: number of parts in which each batch goes through the network, one after the other: less
+    memory, but batch norms see only one part at a time. At most batch_size."""
     loss: Annotated[str, WordOrCode(("cross-entropy", "bce"))] = "cross-entropy"
-    """bce: binary cross-entropy of each class separately, averaged over the classes too (arXiv:2110.00476). Or a
+    """Loss. bce: binary cross-entropy of each class separately, averaged over the classes too (arXiv:2110.00476). Or a
     function of your own, package.module:function, called with logits (B, K) and targets."""
     bce_threshold: ShareBelow1 = 0.0
     """bce: targets above it count as 1, others as 0. 0: use the targets unchanged."""
@@ -336,7 +337,7 @@ class Training:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """Everything that decides the numbers of a training, in sections; docs/recipes.md documents every value.
+    """Every setting that affects the results of training, in sections; docs/recipes.md documents every value.
 
     >>> recipe = tench.load_recipe("digits").replace(epochs=3, lr=0.2)
     >>> recipe.training.epochs, recipe.optimizer.lr

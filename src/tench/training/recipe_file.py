@@ -1,4 +1,4 @@
-"""Recipes by the name of a packaged one, or from a YAML file."""
+"""Load recipes: packaged ones by name, others from a YAML file."""
 
 import dataclasses
 import itertools
@@ -43,9 +43,9 @@ def packaged_recipes() -> list[str]:
 def load_recipe(name: str | Path) -> Recipe:
     """Load a recipe.
 
-    name: that of a packaged recipe, or the path of a YAML file. Values that the file does not have are the defaults,
-    or, with `like: NAME` in it, those of that packaged recipe. Raises UsageError for an unknown name, an unknown key,
-    or a value out of range.
+    name: the name of a packaged recipe, or the path of a YAML file. Values that the file does not set have their
+    defaults or, if the file has `like: NAME`, the values of that packaged recipe. Raises UsageError for an unknown
+    name, an unknown key, or a value out of range.
 
     >>> recipe = tench.load_recipe("cifar-resnet")
     >>> recipe.training.epochs, recipe.optimizer.optimizer
@@ -77,14 +77,14 @@ def load_resolved(path: Path) -> Resolved:
         return Resolved.of(stored, str(path))
     except UsageError as error:
         raise UsageError(
-            f"{error} It belongs to a run and holds the values the run trains with: restore them, or name a new --run."
+            f"{error} This file stores the values that a run trains with. Restore it, or name a new --run."
         ) from error
 
 
 def with_sizes_in_proportion(recipe: Recipe, base: Recipe, given: Collection[str]) -> Recipe:
     """A recipe that overrides values of `base`, with other sizes in the same ratio to image_size as in `base`.
 
-    Otherwise `--recipe pytorch-examples --image-size 64` would still resize to 256 in evaluation and see a sixteenth of
+    Otherwise `--recipe pytorch-examples --image-size 64` would still resize to 256 in evaluation and use a sixteenth of
     each image. given: values that were set explicitly and are kept. Changes are logged.
     """
     before = {field.name: getattr(base.input, field.name) for field in dataclasses.fields(base.input)}
@@ -148,11 +148,11 @@ def _find(name: str) -> Path:
 def _text(path: Path) -> str:
     require_file(path)
     if (size := path.stat().st_size) > _MAX_BYTES:
-        raise UsageError(f"{path}: has {size:,} bytes, but a recipe has at most {_MAX_BYTES:,}. Name a recipe file.")
+        raise UsageError(f"{path} has {size:,} bytes, but a recipe has at most {_MAX_BYTES:,}. Name a recipe file.")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is not YAML: {error}") from error
+        raise UsageError(f"{path} is not YAML: {error}.") from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -181,7 +181,7 @@ def _parsed(text: str, where: str) -> Any:
     try:
         node = loader.get_single_node()
         if _num_values(node, {}) > _MAX_VALUES:
-            raise ValueError(f"its aliases (*name) stand for more than {_MAX_VALUES:,} values")
+            raise ValueError(f"its aliases (*name) expand to more than {_MAX_VALUES:,} values")
         _refuse_repeated_keys(node, where)
         return None if node is None else loader.construct_document(node)
     except RecursionError as error:
@@ -226,7 +226,7 @@ def _values(path: Path) -> Any:
         data = _parsed(_text(path), str(path))
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an invalid date or number
         first, *others = str(error)[:500].splitlines()
-        raise UsageError(f"{path}: is not YAML: {first}", *others) from error
+        raise UsageError(f"{path} is not YAML: {first}", *others) from error
     if data is None:
         return {}
     if not isinstance(data, dict) or _LIKE not in data:
@@ -234,7 +234,7 @@ def _values(path: Path) -> Any:
     base = data.pop(_LIKE)
     if base not in packaged_recipes() or base == path.stem:
         raise UsageError(
-            f"{path}: {_LIKE} is {shown(base)}, but should name a packaged recipe.{_hint(base, packaged_recipes())} "
+            f"{path}: {_LIKE} must name a packaged recipe, got {shown(base)}.{_hint(base, packaged_recipes())} "
             f"Known: {', '.join(packaged_recipes())}."
         )
     from_plain(data, str(path))  # checked here, so that an error names this file
@@ -254,7 +254,7 @@ def _fields(section: "dataclasses.Field[Any]", among: Mapping[str, Any]) -> list
 
 
 def from_plain(data: Any, where: str) -> Recipe:
-    """A recipe from a mapping of sections, as YAML returns it. Raises UsageError with the key and the nearest known."""
+    """A recipe from a mapping of sections, as YAML returns it. A UsageError about a key names the nearest one."""
     sections = {field.name: field for field in dataclasses.fields(Recipe)}
     if not isinstance(data, Mapping):
         raise UsageError(f"{where}: expected the sections {', '.join(sections)}, found {shown(data)}.")
@@ -267,7 +267,7 @@ def from_plain(data: Any, where: str) -> Recipe:
         kind = SECTIONS[section]
         hints = typing.get_type_hints(kind)
         if not isinstance(values, Mapping):
-            raise UsageError(f"{where}: {section} should hold keys and values, found {shown(values)}.")
+            raise UsageError(f"{where}: {section} must contain keys and values, got {shown(values)}.")
         for key in values:
             if key not in hints:
                 raise UsageError(

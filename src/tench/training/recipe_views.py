@@ -1,4 +1,4 @@
-"""A recipe's treatment of images: its training views by epoch, its evaluation view, and operations on whole batches."""
+"""What a recipe does with images: the training view of each epoch, the evaluation view, and operations on batches."""
 
 import torch
 
@@ -78,7 +78,7 @@ def on_batch(recipe: Recipe, order: Order, num_classes: int) -> OnBatch:
 
 
 def make_normalise(recipe: Resolved, device: torch.device) -> Normalise:
-    """Turns pixels into the network's input."""
+    """A function that turns pixels into the network's input."""
     view = recipe.input
     return Normalise(view.mean, view.std, device, memory_format(recipe), view.channel_order)
 

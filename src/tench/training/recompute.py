@@ -54,7 +54,7 @@ def _not_counted(norms: list[_Norm]) -> Iterator[None]:
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """The members of sequences that consist of several layers; for a member that holds a stage, the stage's members."""
+    """The members of sequences that consist of several layers; if a member contains a stage, the stage's members."""
     is_sequence = isinstance(module, nn.Sequential | nn.ModuleList)
     for child in module.children():
         if is_sequence and _is_block(child) and not _holds_stage(child):

@@ -51,7 +51,7 @@ def same_recipe(run: Run, recipe: Recipe, data: Data) -> Resolved:
     ]
     if differences:
         raise UsageError(
-            f"{run.folder}: was started with a different recipe or dataset: {'; '.join(differences)}. "
+            f"{run.folder}: the run was started with a different recipe or dataset: {'; '.join(differences)}. "
             "Continue it with the same command, or name a new --run.",
             f"To train on from its weights: {train_on(run, stored)}",
         )
@@ -83,17 +83,18 @@ def replan(run: Run, recipe: Resolved, step: int, epochs: int, steps_per_epoch: 
         return
     if num_epochs(recipe) < epochs or total_steps(recipe, steps_per_epoch) < step:
         raise UsageError(
-            f"{run.folder}: has already trained {counted(epochs, 'epoch')} ({counted(step, 'step')}), but --epochs is "
-            f"{after:,g}. Increase it, or name a new --run."
+            f"{run.folder}: the run has already trained for {counted(epochs, 'epoch')} ({counted(step, 'step')}), but "
+            f"--epochs is {after:,g}. Increase it, or name a new --run."
         )
     if reason := _why_not(stored, recipe, step, epochs, steps_per_epoch):
         raise UsageError(
-            f"{run.folder}: was started with {Duration(before, 'epochs')} and cannot continue to {after:,g}: {reason}.",
+            f"{run.folder}: the run was started with {Duration(before, 'epochs')} and cannot continue to {after:,g}: "
+            f"{reason}.",
             f"To train on from its weights: {train_on(run, stored)}",
         )
     write_text(run.folder / RECIPE, recipe.to_yaml())
     _log.info(
-        "%s: now has %s instead of %s; the steps so far are the same in both.",
+        "%s: the run now has %s instead of %s; the steps so far are the same in both.",
         run.folder,
         Duration(after, "epochs"),
         f"{before:,g}",

@@ -21,7 +21,7 @@ from tench.weights.own import Best, fit_state
 
 @dataclasses.dataclass
 class State:
-    """The training state: all of it is stored in last.ckpt, and resuming needs nothing else.
+    """The training state. All of it is stored in last.ckpt, and resuming needs nothing else.
 
     step: steps taken. epochs: epochs finished, with their validation. totals: (loss sum, correct, images) of the
     current epoch, float64 on the device. first_bad: the first step whose loss was not finite, or -1. best: the metrics
@@ -79,7 +79,7 @@ class State:
             checkpoint: Checkpoint = typed(saved, Checkpoint, "")
             if checkpoint["arch"] != arch:
                 raise TenchError(
-                    f"{where}: is a checkpoint of {checkpoint['arch']}, but this run trains {arch}. {remedy}"
+                    f"{where} is a checkpoint of {checkpoint['arch']}, but this run trains {arch}. {remedy}"
                 )
             fit_state(self.module, checkpoint["model"], where, arch)
             self.module.load_state_dict(_fitting(checkpoint["model"], self.module.state_dict(), "model"))
@@ -92,7 +92,7 @@ class State:
             if min(self.step, self.epochs, self.seconds) < 0:
                 raise PlainError("step, epochs or seconds is less than 0")
         except PlainError as error:
-            raise TenchError(f"{where}: is not a checkpoint of this run: {error}. {remedy}") from error
+            raise TenchError(f"{where} is not a checkpoint of this run: {error}. {remedy}") from error
 
     def _load_optimizer(self, saved: dict[str, Any]) -> None:
         """Load the optimizer's state of each parameter; its options come from the recipe.
@@ -107,7 +107,7 @@ class State:
         for number, values in remembered.items():
             where = f"optimizer.state[{shown(number)}]"
             if type(number) is not int or not 0 <= number < len(parameters):
-                raise PlainError(f"{where} belongs to no parameter: there are {len(parameters)}")
+                raise PlainError(f"{where} belongs to no parameter; the network has {len(parameters)}")
             tensors = typed(values, dict[str, torch.Tensor], where)
             state[number] = _fitting(tensors, state_of(self.optimizer, parameters[number]), where)
         groups = self.optimizer.state_dict()["param_groups"]
@@ -115,7 +115,7 @@ class State:
         if len(theirs) != len(groups):
             raise PlainError(f"optimizer.param_groups has {len(theirs)} groups, but should have {len(groups)}")
         for group, other in zip(groups, theirs, strict=True):
-            group["lr"] = other["lr"]  # that of the last step; the next step sets its own
+            group["lr"] = other["lr"]  # the learning rate of the last step; the next step sets its own
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
     def _load_scaler(self, saved: dict[str, Any]) -> None:
@@ -171,7 +171,7 @@ def _fitting(
     if missing := [name for name in expected if name not in saved]:
         raise PlainError(f"{where}.{missing[0]} is missing")
     if extra := [name for name in saved if name not in expected]:
-        raise PlainError(f"{where}.{shown(extra[0])} is not part of it")
+        raise PlainError(f"{where}.{shown(extra[0])} is unexpected")
     return {name: _fitting_tensor(saved[name], expected[name], f"{where}.{name}") for name in expected}
 
 

@@ -36,8 +36,9 @@ def train_step(
     largest share. loss_of: None means the recipe's loss. A loss that is not finite leaves the weights unchanged, and
     the next log raises an error that names its step.
     """
-    # Dropout and the user's own code draw from torch's generator, so it is a function of seed and step, and resuming is
-    # exact. The two are hashed: torch takes only 32 bits, and with a sum the steps of seed 0 would shift into seed 1.
+    # Dropout and the user's own code draw from torch's generator. It is seeded from seed and step, so that resuming is
+    # exact. The two are hashed because torch uses only 32 bits, and with their sum, step 1 of seed 0 would draw the
+    # same numbers as step 0 of seed 1.
     torch.manual_seed(int(np.random.SeedSequence((recipe.training.seed, state.step)).generate_state(1)[0]))
     for group in state.optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]
@@ -108,7 +109,7 @@ def num_correct(logits: Tensor, targets: Tensor) -> Tensor:
 def read_totals(state: State, rows_of: Callable[[int], Sequence[Any]] | None = None) -> tuple[float, float, int]:
     """(mean loss, top-1, images) of the epoch so far. Waits for the device. Raises TenchError if a loss was not finite.
 
-    rows_of: gives the rows of a step, counted from 0, for the error to name.
+    rows_of: returns the rows of a step, counted from 0; the error names them.
     """
     first_bad = int(state.first_bad)
     if first_bad >= 0:

@@ -37,7 +37,7 @@ def create_model(
 
     Each change or replacement is logged in one sentence. The network is in training mode. Pretrained weights expect the
     normalisation they were trained with: `Recipe.replace(weights=...)` passes it to `tench.loader`. Raises UsageError
-    for an unknown name or a value that the network cannot take, TenchError for weights that cannot be downloaded or
+    for an unknown name or a value that the network does not accept, TenchError for weights that cannot be downloaded or
     belong to another network.
 
     >>> model = tench.create_model("resnet20", num_classes=10, image_size=32)

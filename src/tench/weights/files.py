@@ -41,7 +41,7 @@ _UNPICKLER = re.compile(r"WeightsUnpickler error:\s*(.+)")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StateFile:
-    """The content of a weights file. state: on the CPU, floats as fp32. arch: what the file calls the network.
+    """The content of a weights file. state: on the CPU, floats as fp32. arch: the name that the file gives the network.
 
     choice: if the file has both weights and their average, a sentence that says which of the two is used.
     """
@@ -72,7 +72,9 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         raise TenchError(f"{path}: not a complete safetensors file ({error}). Copy it again.") from error
     except MemoryError as error:
         size = path.stat().st_size
-        raise TenchError(f"{path}: its {size:,} bytes do not fit in memory. Copy it again.") from error
+        raise TenchError(
+            f"{path}: its {size:,} bytes do not fit in memory. Free some memory, or copy the file again."
+        ) from error
 
 
 @contextmanager
@@ -137,12 +139,12 @@ def _read_pytorch(path: Path) -> Any:
     except Exception as error:  # torch.load raises no specific error for unreadable files
         if foreign := _GLOBAL.search(str(error)):
             raise TenchError(
-                f"{path}: contains more than weights ({foreign[1]}). Reading that could run code, so it was not read. "
+                f"{path} contains more than weights ({foreign[1]}). Reading that could run code, so it was not read. "
                 "If you trust the file, load it with PyTorch and save only the weights: "
                 'torch.save(model.state_dict(), "weights.pth").'
             ) from error
         raise TenchError(
-            f"{path}: cannot be read as weights ({reason_of(error)}). Give a state dict saved by torch.save, or a "
+            f"{path}: cannot be read as weights ({reason_of(error)}). Pass a state dict saved by torch.save, or a "
             f"{SAFETENSORS} file."
         ) from error
 
@@ -173,17 +175,17 @@ def _is_state(value: Any) -> bool:
 def _bare(content: Any, path: Path) -> dict[str, Tensor]:
     """The weights under the network's own names."""
     if not isinstance(content, Mapping) or not content:
-        raise TenchError(f"{path}: contains {_kind(content)}, not weights by name. Give a state dict.")
+        raise TenchError(f"{path} contains {_kind(content)}, not weights by name. Pass a state dict.")
     others = [name for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
     if others:
         raise TenchError(
-            f"{path}: contains no weights by name: {shown(others[0])} is {_kind(content[others[0]])}, and there is "
-            f"none of {', '.join(_WRAPPERS + _AVERAGES)}. Give a state dict."
+            f"{path} contains no weights by name: {shown(others[0])} is {_kind(content[others[0]])}, and none of the "
+            f"keys {', '.join(_WRAPPERS + _AVERAGES)} contains weights. Pass a state dict."
         )
     state: dict[str, Tensor] = {name: tensor for name, tensor in content.items() if name != _COUNTER}
     for name, tensor in state.items():
         if tensor.layout != torch.strided or tensor.is_meta or not _is_backed(tensor):
-            raise TenchError(f"{path}: {shown(name)} is not a plain tensor with all its values. Give a state dict.")
+            raise TenchError(f"{path}: {shown(name)} is not a plain tensor with all its values. Pass a state dict.")
     state = _without_prefixes(state, _WRAPPING + _HOLDING)
     for part in {name.partition(".")[0] for name in state}:
         state = _without_prefixes(state, _WRAPPING, f"{part}.")

@@ -2,8 +2,8 @@
 
 The data may be moved, renamed, repacked or merged with other data after the training, so an image is recognised by its
 content, not by its location. For each image the run keeps three 64-bit hashes: of its name and label, of its length and
-label, and of its bytes. A table knows the first two without reading the image. The bytes are hashed while the training
-reads them anyway. The file for ImageNet takes 32 MB.
+label, and of its bytes. The first two follow from the table, without reading the image. The bytes are hashed while the
+training reads them anyway. The file for ImageNet takes 32 MB.
 
 The images of a table are looked up by name, length and label, and a sample of the matches must also have the right
 bytes. The others are read only if an image of the run has the same length and label. Evaluating 50,000 images therefore
@@ -90,7 +90,7 @@ class RunImages:
         table: labelled with the model's classes. is_held_out: the table is the split that the run validated on, so if
         both parts have an image's key, the image is the held-out one. Reads a sample of the images, and those that the
         run may have under another name. If one copy of an image was held out and another was trained on, it counts as
-        trained on, unless its key tells which copy it is.
+        trained on, unless its key shows which copy it is.
         """
         keys, sizes = _keys_and_sizes(table)
         names = keys ^ sizes
@@ -180,7 +180,7 @@ class Recorder:
     """
 
     def __init__(self, folder: Path, train: Table, val: Table, fingerprint: str) -> None:
-        """Continue the record in the folder if it is of the same data; otherwise start with no image read."""
+        """Continue the record in the folder if it describes the same data; otherwise start with no image read."""
         self._path = folder / IMAGES
         self._images = RunImages(SplitImages.of(train), SplitImages.of(val), fingerprint)
         self._num_saved = -1
@@ -247,7 +247,7 @@ def _part(arrays: Mapping[str, Any], where: str, path: Path) -> SplitImages:
 
 def _damaged(path: Path, reason: str) -> TenchError:
     return TenchError(
-        f"{path}: does not list the images of a run ({reason}). Restore a copy or delete it. Without it, tench "
+        f"{path} does not list the images of a run ({reason}). Restore a copy or delete it. Without it, tench "
         "evaluate cannot tell which images the model was trained on."
     )
 

@@ -30,11 +30,13 @@ def load(
     """Load a trained classifier, in evaluation mode.
 
     name: a run or its directory, a .safetensors file with its model.json in the same folder, or published weights:
-    torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1, timm:resnet50.a1_in1k. For a run that trained your own
-    network, pass either model, the module or function as in `tench.fit`, or trust_code=True to import the function that
-    the run names; importing a module runs its code. If you pass a module, the weights are loaded into it in place.
-    Raises UsageError for an unknown name, for your own network without model or trust_code, or if the weights come
-    without what is needed to use them; TenchError if they cannot be read or downloaded.
+    torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1, timm:resnet50.a1_in1k.
+
+    For a run that trained your own network, pass either model, the module or function as in `tench.fit`, or
+    trust_code=True to import the function that the run names; importing a module runs its code. If you pass a module,
+    the weights are loaded into it in place. Raises UsageError for an unknown name, for your own network without model
+    or trust_code, or if the weights come without what is needed to use them; TenchError if they cannot be read or
+    downloaded.
 
     >>> classifier = tench.load("runs/digits")
     >>> len(classifier.classes), classifier.card.arch

@@ -106,7 +106,7 @@ class ModelCard:
 
     @property
     def test_view(self) -> EvalView:
-        """The view of an image that `averaged` takes. It is larger than `view` if the network averages over crops."""
+        """The view of an image that `averaged` uses. It is larger than `view` if the network averages over crops."""
         return test_time_view(self.view, self.test_time)
 
     def create_module(self, own: OwnNetwork | None = None) -> nn.Module:
@@ -201,7 +201,7 @@ class Classifier:
     """
 
     module: nn.Module
-    """The network in evaluation mode: takes normalised float32 (B, C, H, W), returns logits (B, classes)."""
+    """The network in evaluation mode: accepts normalised float32 (B, C, H, W), returns logits (B, classes)."""
     card: ModelCard
     """Its classes, preprocessing and training data."""
     source: str
@@ -228,9 +228,11 @@ class Classifier:
         """The most likely classes of images, and the probabilities of all classes.
 
         images: one image or several; see `tench.input.given`. top: how many classes each prediction lists. threads: 0
-        means one per core. For an image that cannot be decoded, the prediction has an `error`, and the other images are
-        still classified. Raises UsageError for a value that is not an image and for a missing path. Keeps the
-        probabilities of all images in memory; `stream` does not.
+        means one per core.
+
+        For an image that cannot be decoded, the prediction has an `error`, and the other images are still classified.
+        The probabilities of all images are kept in memory; `stream` does not keep them. Raises UsageError for a value
+        that is not an image and for a missing path.
         """
         require_top(top)
         items, rows = [], [np.zeros((0, len(self.classes)), np.float32)]
@@ -388,7 +390,7 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
     for needed, what in ((weights, "the weights"), (card_path, "the description of the model")):
         if not is_there(needed):
             raise UsageError(
-                f"{needed}: missing; it should contain {what}. Give the directory of a run that has finished an "
+                f"{needed} is missing; it should contain {what}. Pass the directory of a run that has finished an "
                 f"epoch, or a .safetensors file with {CARD} in the same folder."
             )
     card = read_card(card_path.parent)
@@ -398,11 +400,11 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
 def _unusable(path: Path) -> str:
     """Why a file cannot be used as weights, and what to use instead."""
     if is_there(path.parent / WEIGHTS):
-        return f"a run is loaded from its {WEIGHTS}. Give the run directory: {path.parent}"
+        return f"a run is loaded from its {WEIGHTS}. Pass the run directory: {path.parent}"
     return (
-        f"describes neither classes nor preprocessing. Give a run directory, a .safetensors file with {CARD} in the "
-        "same folder, or published weights: torchvision:NAME, timm:NAME. To fine-tune these weights, use tench train "
-        "--weights."
+        f"the file describes neither classes nor preprocessing. Pass a run directory, a .safetensors file with {CARD} "
+        "in the same folder, or published weights: torchvision:NAME, timm:NAME. To fine-tune these weights, use tench "
+        "train --weights."
     )
 
 
@@ -418,7 +420,7 @@ def read_card(folder: Path) -> ModelCard:
     except OSError as error:
         raise PassingError(f"{path}: cannot be read ({error.strerror}).") from error
     except ValueError as error:
-        raise TenchError(f"{path}: does not describe a model ({error}).") from error
+        raise TenchError(f"{path} does not describe a model ({error}).") from error
 
 
 def fit_state(module: nn.Module, state: dict[str, torch.Tensor], where: str, arch: str) -> None:
@@ -426,7 +428,7 @@ def fit_state(module: nn.Module, state: dict[str, torch.Tensor], where: str, arc
     problems = differences(module.state_dict(), state)
     if problems:
         raise TenchError(
-            f"{where}: its weights do not fit {arch} for these classes: {first_of(problems)}. They belong to another "
+            f"{where}: the weights do not fit {arch} for these classes: {first_of(problems)}. They belong to another "
             "architecture. Name that architecture, or start a new run."
         )
     module.load_state_dict(state)
@@ -435,7 +437,7 @@ def fit_state(module: nn.Module, state: dict[str, torch.Tensor], where: str, arc
 def differences(expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> list[str]:
     """The differences between a state dict and the expected one in names, shapes and types, one clause each."""
     missing = [f"{name} is missing" for name in expected if name not in state]
-    extra = [f"{name} is not part of it" for name in state if name not in expected]
+    extra = [f"{name} is unexpected" for name in state if name not in expected]
     shared = [name for name in expected if name in state]
     of_other_shape = [
         f"{name} has shape {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"

@@ -1,4 +1,4 @@
-"""What a classifier answers for images."""
+"""The predictions of a classifier for images."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence

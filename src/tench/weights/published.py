@@ -40,7 +40,7 @@ def torchvision_weights(name: str) -> Start:
     published = models.get_model_weights(arch)
     tags = list(published.__members__)
     if (tag or "DEFAULT") not in tags:
-        raise UsageError(f"torchvision has no weights {tag!r} of {arch}. It has {some(tags)}.")
+        raise UsageError(f"torchvision has no weights {tag!r} for {arch}. It has {some(tags)}.")
     weights = published[tag or "DEFAULT"]
     source = f"torchvision:{arch}.{weights.name}"
     if weights.meta["categories"] is None:
@@ -81,7 +81,7 @@ def timm_weights(name: str) -> Start:
         raise UsageError(f"timm has no network {arch!r}.{nearest(arch, timm.list_models())} tench models lists them.")
     tags = timm.list_pretrained(f"{arch}.*") or timm.list_pretrained(arch)
     if name not in (arch, *tags) or not tags:
-        raise UsageError(f"timm has no weights {name}. " + (f"It has {some(tags)}." if tags else f"None of {arch}."))
+        raise UsageError(f"timm has no weights {name}. It has {some(tags) if tags else f'none for {arch}'}.")
     config = timm.get_pretrained_cfg(name)
     source = f"timm:{arch}.{config.tag}" if config.tag else f"timm:{arch}"
     try:
@@ -89,8 +89,8 @@ def timm_weights(name: str) -> Start:
             network = timm.create_model(name, pretrained=True)
     except Exception as error:  # a connection, cache or file error: timm defines no exception for it
         raise TenchError(
-            f"{source}: timm cannot load its weights ({reason_of(error)}). On a machine without a connection, fetch "
-            f"{_address(config)} elsewhere and give the file: --weights FILE -a {_arch('timm', arch)}."
+            f"{source}: timm cannot load the weights ({reason_of(error)}). On a machine without a connection, download "
+            f"{_address(config)} elsewhere and pass the file: --weights FILE -a {_arch('timm', arch)}."
         ) from error
     channels, height, width = config.input_size
     square = height == width
@@ -120,15 +120,15 @@ def _fetch(weights: Any, source: str) -> None:
         terminal = unguarded(sys.stderr)  # torch prints the download and its progress bar there
         with contextlib.redirect_stdout(terminal), contextlib.redirect_stderr(terminal):
             weights.get_state_dict(progress=True, check_hash=True, map_location="cpu", weights_only=True)
-    except Exception as error:  # a connection or file error: there is no specific exception
+    except Exception as error:  # a connection or file error: torch raises no specific exception
         if file.exists():
             raise TenchError(
                 f"{source}: {file} cannot be read as weights ({reason_of(error)}). Remove it; the next attempt "
                 "downloads it again."
             ) from error
         raise TenchError(
-            f"{source}: cannot be downloaded ({reason_of(error)}). On a machine without a connection, fetch "
-            f"{weights.url} elsewhere and put it at {file}, or give the file: --weights FILE."
+            f"{source}: the weights cannot be downloaded ({reason_of(error)}). On a machine without a connection, "
+            f"download {weights.url} elsewhere and put it at {file}, or pass the file: --weights FILE."
         ) from error
 
 

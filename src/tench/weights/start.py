@@ -1,4 +1,4 @@
-"""Weights to fine-tune, by file or by name, with what is known about them."""
+"""Find weights to fine-tune, by file or by name, with what is known about them."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -102,7 +102,7 @@ def _notes(*notes: str | None) -> tuple[str, ...]:
 
 
 def _is_known(arch: str) -> bool:
-    """Whether `create` knows the name."""
+    """Whether `create` accepts the name."""
     try:
         return bool(source_of(arch))
     except TenchError:
@@ -113,5 +113,5 @@ def published_hint(name: str) -> str:
     """A hint for an unknown name: if it is a network, the name of its published weights."""
     arch = name.partition(".")[0]
     if _is_known(arch) and (system := source_of(arch).NAME) in PUBLISHED:
-        return f" For the weights that {system} publishes, give {system}:{name}."
-    return " For weights that torchvision or timm publish, give torchvision:NAME or timm:NAME."
+        return f" For the weights that {system} publishes, use {system}:{name}."
+    return " For weights that torchvision or timm publish, use torchvision:NAME or timm:NAME."

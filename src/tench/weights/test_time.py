@@ -23,7 +23,7 @@ def at_test_time(module: nn.Module, form: TestTime, *, size: int | None = None) 
     """A network that averages the output of `module` over views of its input, in the same mode (training or
     evaluation).
 
-    It takes normalised floats (B, C, H, W), square for ten-crop, and returns logits (B, classes); for ten-crop the
+    It accepts normalised floats (B, C, H, W), square for ten-crop, and returns logits (B, classes); for ten-crop the
     logarithm of the mean probabilities. size: side of a crop, required for ten-crop; the other forms use whole images.
     Raises UsageError for an unknown form, or for crops that are not smaller than the images.
     """

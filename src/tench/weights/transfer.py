@@ -66,7 +66,7 @@ def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> 
             state.setdefault(name, tensor)
     if problems := differences(expected, state):
         raise TenchError(
-            f"{start.source}: its weights do not fit {arch}: {first_of(problems)}. "
+            f"{start.source}: the weights do not fit {arch}: {first_of(problems)}. "
             + _remedy(module, state, expected, start, arch)
         )
     module.load_state_dict(state)

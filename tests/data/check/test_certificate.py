@@ -63,7 +63,7 @@ def test_the_sentence_says_what_is_bad_or_that_nothing_is(photo_folder: Path) ->
     assert found is not None
     assert re.fullmatch(r"Checked on 20\d\d-\d\d-\d\d: 24 images decoded, none is bad\.", found.sentence())
     broken = dataclasses.replace(found, images=60_000, damaged=(Damaged("train-00001", "record 3"),))
-    assert broken.sentence().endswith(": damaged records or members of its files: 1 (tench check SOURCE lists them).")
+    assert broken.sentence().endswith(": damaged records or archive members: 1 (tench check SOURCE lists them).")
 
 
 def test_content_that_has_changed_since_is_not_certified(damaged: Path) -> None:

@@ -49,11 +49,11 @@ def test_a_known_file_under_another_name_is_reported(tmp_path: Path) -> None:
     swapped = write_file(tmp_path / "dogs.tar", PHOTO)
     larger = write_file(tmp_path / "train.tar", PHOTO * 2)
     assert verified(renamed, swapped, larger).checksums == (
-        f"{renamed}: has the MD5 of train.tar, so it is that file under another name.",
-        f"{swapped}: has the MD5 of train.tar, so it is that file under another name.",
-        f"{larger}: not the published file of this name: it has 20,480 bytes, the published file 10,240 or 4. It "
+        f"{renamed} has the MD5 of train.tar, so it is that file under another name.",
+        f"{swapped} has the MD5 of train.tar, so it is that file under another name.",
+        f"{larger} is not the published file of this name: it has 20,480 bytes, the published file has 10,240 or 4. It "
         "was truncated or repacked.",
-        f"{larger}: has the MD5 of val.tar, so it is that file under another name.",
+        f"{larger} has the MD5 of val.tar, so it is that file under another name.",
     )
 
 
@@ -75,7 +75,7 @@ def test_a_different_size_is_reported_without_reading(tmp_path: Path, monkeypatc
     train = write_file(tmp_path / "train.tar", b"short")
     monkeypatch.setattr(hashlib, "md5", None)
     assert verified(train).checksums == (
-        f"{train}: not the published file of this name: it has 5 bytes, the published file 10,240 or 4. It was "
+        f"{train} is not the published file of this name: it has 5 bytes, the published file has 10,240 or 4. It was "
         "truncated or repacked.",
     )
 

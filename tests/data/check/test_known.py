@@ -50,9 +50,9 @@ def test_missing_images_of_ilsvrc2012_are_reported_exactly() -> None:
     train = TRAIN.copy()
     train[0], train[-1] = 730, 1158
     assert sentences(dataset_of(IMAGENET, train=Labels(train), val=Labels(val))) == [
-        "ILSVRC2012 has 1,281,167 images in train, but this dataset has 1,281,160: 7 are missing.",
+        "ILSVRC2012 has 1,281,167 images in train, but this dataset has 1,281,160: 7 missing.",
         "Each class should have 732 to 1,300 images in train; 1 class differs: n01440764 730.",
-        "ILSVRC2012 has 50,000 images in val, but this dataset has 49,998: 2 are missing.",
+        "ILSVRC2012 has 50,000 images in val, but this dataset has 49,998: 2 missing.",
         "Each class should have 50 images in val; 2 classes differ: n01491361 47, n13133613 51.",
     ]
 
@@ -93,7 +93,7 @@ def test_classes_known_by_number_alone_are_recognised_only_by_the_sizes_of_class
             tiny_imagenet(),
             "folder",
             {"train": 499},
-            "Tiny-ImageNet-200 has 100,000 images in train, but this dataset has 99,800: 200 are missing.",
+            "Tiny-ImageNet-200 has 100,000 images in train, but this dataset has 99,800: 200 missing.",
         ),
         (subset("r"), "imagenet-eval", {"test": 150}, "30,000 / 200: this is ImageNet-R."),
         (
@@ -128,7 +128,7 @@ def test_the_original_mnist_and_a_part_of_tiny_imagenet_are_recognised(shared_da
 def test_imagenet_21k_is_recognised_by_the_number_of_its_classes() -> None:
     ids = [f"n{number:08}" for number in range(21_841)]
     assert sentences(dataset_of(Classes.of(ids), train=Labels([650] * 21_841))) == [
-        "ImageNet-21K of fall 2011 has 14,197,122 images in train, but this dataset has 14,196,650: 472 are missing."
+        "ImageNet-21K of fall 2011 has 14,197,122 images in train, but this dataset has 14,196,650: 472 missing."
     ]
     assert sentences(dataset_of(Classes.of([f"c{number}" for number in range(21_841)]), train=Labels([650]))) == []
 

@@ -322,7 +322,7 @@ def test_a_change_is_noticed_even_if_the_server_resumes_anyway(
     get(path, server)
     assert path.read_bytes() == PHOTO
     assert server.asked("Range") == ["", f"bytes={HALF}-", ""]
-    assert "photo.jpg: the file has changed there. Try 2 in 0.01 s." in said()
+    assert "photo.jpg: the file on the server has changed. Try 2 in 0.01 s." in said()
 
 
 def test_a_weak_etag_is_not_sent_back(server: Server, tmp_path: Path) -> None:
@@ -377,7 +377,7 @@ def test_a_server_that_refuses_the_range_is_asked_for_the_whole_file(
     get(path, server)
     assert path.read_bytes() == PHOTO
     assert server.asked("Range") == [f"bytes={HALF}-", ""]
-    assert "HTTP 416 (Requested Range Not Satisfiable): it cannot resume there" in said()
+    assert "HTTP 416 (Requested Range Not Satisfiable): the server cannot resume there" in said()
 
 
 def test_a_file_without_a_length_is_read_to_its_end(server: Server, tmp_path: Path) -> None:
@@ -546,7 +546,7 @@ def test_a_full_disk_is_noticed_before_anything_is_downloaded(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=HALF))
     message = refusal(tmp_path / "photo.jpg", server)
-    assert f"/photo.jpg: needs 196.7 kB more in {tmp_path}, but only 98.3 kB are free. Make room" in message
+    assert f"/photo.jpg needs 196.7 kB more in {tmp_path}, but only 98.3 kB are free. Make room" in message
     assert server.seen == []
     part_of(tmp_path / "photo.jpg").write_bytes(PHOTO[: HALF + 100])
     get(tmp_path / "photo.jpg", server)  # for the rest there is room
@@ -581,7 +581,7 @@ def test_an_existing_wrong_file_is_an_error_with_both_sums(server: Server, tmp_p
     with pytest.raises(TenchError) as error:
         get(tmp_path / "photo.jpg", server)
     assert str(error.value) == (
-        f"{tmp_path}/photo.jpg: already exists, but its MD5 is {md5_of(b'mine')}; the published file's is "
+        f"{tmp_path}/photo.jpg already exists, but its MD5 is {md5_of(b'mine')}; the published file's is "
         f"{md5_of(PHOTO)}. It is damaged or belongs to another set. Move or remove it and run the same command again, "
         f"or name another folder."
     )
@@ -984,7 +984,7 @@ def test_imagenet_needs_a_large_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     kaggle = Kaggle()
     monkeypatch.setitem(sys.modules, "kaggle", kaggle)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=100_000_000_000))
-    with pytest.raises(TenchError, match=r"Kaggle's ImageNet: needs 155\.0 GB more in .*, but only 100\.0 GB are free"):
+    with pytest.raises(TenchError, match=r"Kaggle's ImageNet needs 155\.0 GB more in .*, but only 100\.0 GB are free"):
         download("imagenet", tmp_path)
     assert kaggle.calls == []
     assert list(tmp_path.iterdir()) == []

@@ -82,8 +82,8 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         ),
         {"train": each("forest", "sea"), "test": each("forest", "sea")},
         (
-            "seg_train: the split train.",
-            "seg_test: the split test.",
+            "Read as the split train: seg_train.",
+            "Read as the split test: seg_test.",
             "Classes are the folders in seg_train/seg_train.",
             "Left out: images in folders next to the split folders seg_test, seg_train "
             "(3 files, such as seg_pred/seg_pred/6.jpg).",
@@ -93,20 +93,20 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         ("training_set/training_set/{cats,dogs}/{0..2}.jpg", "test_set/test_set/{cats,dogs}/{3..5}.jpg"),
         {"train": each("cats", "dogs"), "test": each("cats", "dogs")},
         (
-            "training_set: the split train.",
-            "test_set: the split test.",
+            "Read as the split train: training_set.",
+            "Read as the split test: test_set.",
             "Classes are the folders in training_set/training_set.",
         ),
     ),
     "TrainSet and ValSet": (
         ("{TrainSet,ValSet}/{a,b}/{0..2}.jpg",),
         {"train": each("a", "b"), "val": each("a", "b")},
-        ("TrainSet: the split train.", "ValSet: the split val."),
+        ("Read as the split train: TrainSet.", "Read as the split val: ValSet."),
     ),
     "train_data and test_data": (
         ("{train_data,test_data}/{a,b}/{0..2}.jpg",),
         {"train": each("a", "b"), "test": each("a", "b")},
-        ("train_data: the split train.", "test_data: the split test."),
+        ("Read as the split train: train_data.", "Read as the split test: test_data."),
     ),
     "train.X1, train.X2 and val.X (ImageNet-100)": (
         (
@@ -117,8 +117,8 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         ),
         {"train": each("n01", "n02", "n03", "n04"), "val": each("n01", "n02", "n03", "n04")},
         (
-            "train.X1, train.X2: the split train.",
-            "val.X: the split val.",
+            "Read as the split train: train.X1, train.X2.",
+            "Read as the split val: val.X.",
             "Left out: files that may contain labels and were not read (1 file: Labels.json).",
         ),
     ),
@@ -131,8 +131,8 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         ),
         {"train": each("00000", "00001"), "test": {None: 3}},
         (
-            "Final_Training: the split train.",
-            "Final_Test: the split test.",
+            "Read as the split train: Final_Training.",
+            "Read as the split test: Final_Test.",
             "Classes are the folders in GTSRB/Final_Training/Images.",
             "test has no class folders, so its images have no labels.",
             "Left out: files that are not images, by their suffix "
@@ -147,9 +147,9 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         ),
         {"train": each("paper", "rock"), "val": {None: 2}, "test": each("paper", "rock")},
         (
-            "rps: the split train.",
-            "rps-validation: the split val.",
-            "rps-test-set: the split test.",
+            "Read as the split train: rps.",
+            "Read as the split val: rps-validation.",
+            "Read as the split test: rps-test-set.",
             "Classes are the folders in rps/rps.",
             "val has no class folders, so its images have no labels.",
         ),
@@ -165,7 +165,7 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
     "trainval and test": (
         ("{trainval,test}/{a,b}/{0..2}.jpg",),
         {"train": each("a", "b"), "test": each("a", "b")},
-        ("trainval: the split train.",),
+        ("Read as the split train: trainval.",),
     ),
     "images/train/CLASS": (
         ("images/{train,val}/{a,b}/{0..2}.jpg",),
@@ -214,16 +214,16 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         {"train": each("abbey", "apartment_building/outdoor", "badlands", "bakery/shop")},
         (
             "No folder is named like a split, so all images are train.",
-            "The class folders are in folders of single letters; a class is the path below the letter.",
+            "The class folders are in single-letter folders; a class is the path below the letter.",
         ),
     ),
     "letters next to a flat val (Places365)": (
         ("data_large/{a/airfield,a/alley,b/bakery/shop,b/barn}/{0..2}.jpg", "val_large/{0..2}.jpg"),
         {"train": each("airfield", "alley", "bakery/shop", "barn"), "val": {None: 3}},
         (
-            "data_large: the split train.",
-            "val_large: the split val.",
-            "The class folders are in folders of single letters; a class is the path below the letter.",
+            "Read as the split train: data_large.",
+            "Read as the split val: val_large.",
+            "The class folders are in single-letter folders; a class is the path below the letter.",
             "val has no class folders, so its images have no labels.",
         ),
     ),
@@ -316,7 +316,7 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
     "an unlabelled test1": (
         ("train/{a,b}/{0..2}.jpg", "test1/{0..2}.jpg"),
         {"train": each("a", "b"), "test": {None: 3}},
-        ("test1: the split test.", "test has no class folders, so its images have no labels."),
+        ("Read as the split test: test1.", "test has no class folders, so its images have no labels."),
     ),
     "an unlabelled test/unknown, and more without a split": (
         ("train/{a,b}/{0..2}.jpg", "test/unknown/{0..2}.jpg", "unlabeled/{0..2}.jpg"),
@@ -395,69 +395,57 @@ def test_the_structure_is_read_correctly_and_notes_say_how(
 QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "domains above the classes (PACS)": (
         ("kfold/{art_painting,cartoon}/{dog,elephant}/{0..2}.jpg",),
-        "SOURCE/kfold: its folders contain only folders, and these have the same names in each: art_painting (6 "
-        "images), cartoon (6 images). Choose which folders are the classes:\n"
-        "  dog, elephant, each from all of art_painting, cartoon together: --classes-at 3\n"
-        "  art_painting, cartoon: --classes-at 2\n"
-        "  dog, elephant of art_painting only: pass SOURCE/kfold/art_painting\n"
-        "  art_painting/dog and so on, each path a class: --classes-at '*/CLASS/CLASS'",
+        "SOURCE/kfold: the folders art_painting (6 images), cartoon (6 images) contain only folders, which have the "
+        "same names in each. Choose which folders are the classes:\n  dog, elephant, each merged from all of "
+        "art_painting, cartoon: --classes-at 3\n  art_painting, cartoon: --classes-at 2\n  dog, elephant of "
+        "art_painting only: pass SOURCE/kfold/art_painting\n  art_painting/dog and so on, each path a class: "
+        "--classes-at '*/CLASS/CLASS'",
     ),
     "a domain called photo": (
         ("{art,photo}/{dog,elephant}/{0..2}.jpg",),
-        "SOURCE: its folders contain only folders, and these have the same names in each: art (6 images), photo (6 "
-        "images). Choose which folders are the classes:\n"
-        "  dog, elephant, each from all of art, photo together: --classes-at 2\n"
-        "  art, photo: --classes-at 1\n"
-        "  dog, elephant of art only: pass SOURCE/art\n"
-        "  art/dog and so on, each path a class: --classes-at 'CLASS/CLASS'",
+        "SOURCE: the folders art (6 images), photo (6 images) contain only folders, which have the same names in "
+        "each. Choose which folders are the classes:\n  dog, elephant, each merged from all of art, photo: "
+        "--classes-at 2\n  art, photo: --classes-at 1\n  dog, elephant of art only: pass SOURCE/art\n  art/dog and "
+        "so on, each path a class: --classes-at 'CLASS/CLASS'",
     ),
     "color, grayscale and segmented (PlantVillage)": (
         ("{color,grayscale,segmented}/{Apple___scab,Corn___rust}/{0..2}.JPG",),
-        "SOURCE: its folders contain only folders, and these have the same names in each: color (6 images), grayscale "
-        "(6 images), segmented (6 images). Choose which folders are the classes:\n"
-        "  Apple___scab, Corn___rust, each from all of color, grayscale, segmented together: --classes-at 2\n"
-        "  color, grayscale, segmented: --classes-at 1\n"
-        "  Apple___scab, Corn___rust of color only: pass SOURCE/color\n"
-        "  color/Apple___scab and so on, each path a class: --classes-at 'CLASS/CLASS'",
+        "SOURCE: the folders color (6 images), grayscale (6 images), segmented (6 images) contain only folders, "
+        "which have the same names in each. Choose which folders are the classes:\n  Apple___scab, Corn___rust, each "
+        "merged from all of color, grayscale, segmented: --classes-at 2\n  color, grayscale, segmented: --classes-at "
+        "1\n  Apple___scab, Corn___rust of color only: pass SOURCE/color\n  color/Apple___scab and so on, each path "
+        "a class: --classes-at 'CLASS/CLASS'",
     ),
     "domains, a folder images, classes (Office-31)": (
         ("{amazon,dslr}/images/{bike,mug}/{0..2}.jpg",),
-        "SOURCE: its folders contain only folders, and these have the same names in each: amazon (6 images), dslr (6 "
-        "images). Choose which folders are the classes:\n"
-        "  bike, mug, each from all of amazon, dslr together: --classes-at 3\n"
-        "  amazon, dslr: --classes-at 1\n"
-        "  bike, mug of amazon only: pass SOURCE/amazon\n"
-        "  amazon/bike and so on, each path a class: --classes-at 'CLASS/*/CLASS'",
+        "SOURCE: the folders amazon (6 images), dslr (6 images) contain only folders, which have the same names in "
+        "each. Choose which folders are the classes:\n  bike, mug, each merged from all of amazon, dslr: "
+        "--classes-at 3\n  amazon, dslr: --classes-at 1\n  bike, mug of amazon only: pass SOURCE/amazon\n  "
+        "amazon/bike and so on, each path a class: --classes-at 'CLASS/*/CLASS'",
     ),
     "folds": (
         ("fold{1..3}/{cat,dog}/{0..2}.jpg",),
-        "SOURCE: its folders contain only folders, and these have the same names in each: fold1 (6 images), fold2 (6 "
-        "images), fold3 (6 images). Choose which folders are the classes:\n"
-        "  cat, dog, each from all of fold1, fold2, fold3 together: --classes-at 2\n"
-        "  fold1, fold2, fold3: --classes-at 1\n"
-        "  cat, dog of fold1 only: pass SOURCE/fold1\n"
-        "  fold1/cat and so on, each path a class: --classes-at 'CLASS/CLASS'\n"
-        "  fold3 as val and the others as train: --split-from '(?P<val>fold3)/'",
+        "SOURCE: the folders fold1 (6 images), fold2 (6 images), fold3 (6 images) contain only folders, which have "
+        "the same names in each. Choose which folders are the classes:\n  cat, dog, each merged from all of fold1, "
+        "fold2, fold3: --classes-at 2\n  fold1, fold2, fold3: --classes-at 1\n  cat, dog of fold1 only: pass "
+        "SOURCE/fold1\n  fold1/cat and so on, each path a class: --classes-at 'CLASS/CLASS'\n  fold3 as val and the "
+        "others as train: --split-from '(?P<val>fold3)/'",
     ),
     "patients above the classes (IDC)": (
         ("{10253,10254}/{0,1}/{0..2}.png",),
-        "SOURCE: its folders contain only folders, and these have the same names in each: 10253 (6 images), 10254 (6 "
-        "images). Choose which folders are the classes:\n"
-        "  0, 1, each from all of 10253, 10254 together: --classes-at 2\n"
-        "  10253, 10254: --classes-at 1\n"
-        "  0, 1 of 10253 only: pass SOURCE/10253\n"
-        "  10253/0 and so on, each path a class: --classes-at 'CLASS/CLASS'",
+        "SOURCE: the folders 10253 (6 images), 10254 (6 images) contain only folders, which have the same names in "
+        "each. Choose which folders are the classes:\n  0, 1, each merged from all of 10253, 10254: --classes-at "
+        "2\n  10253, 10254: --classes-at 1\n  0, 1 of 10253 only: pass SOURCE/10253\n  10253/0 and so on, each path "
+        "a class: --classes-at 'CLASS/CLASS'",
     ),
     "a taxonomy (BreakHis)": (
         (
             "benign/SOB/{adenosis,fibroadenoma}/{40X,100X}/{0..2}.png",
             "malignant/SOB/{ductal,lobular}/{40X,100X}/{0..2}.png",
         ),
-        "SOURCE: its folders contain only folders, which may be classes too: benign (12 images), malignant (12 "
-        "images). Choose which folders are the classes:\n"
-        "  adenosis, ductal, fibroadenoma, lobular: --classes-at 3\n"
-        "  100X, 40X: --classes-at 4\n"
-        "  benign, malignant: --classes-at 1",
+        "SOURCE: the folders benign (12 images), malignant (12 images) contain only folders, which may be classes "
+        "too. Choose which folders are the classes:\n  adenosis, ductal, fibroadenoma, lobular: --classes-at 3\n  "
+        "100X, 40X: --classes-at 4\n  benign, malignant: --classes-at 1",
     ),
     "defects below the splits of each object (MVTec AD)": (
         (
@@ -465,30 +453,26 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
             "{bottle,cable}/test/{good,bent}/{0..2}.png",
             "bottle/ground_truth/bent/0_mask.png",
         ),
-        "SOURCE: its folders contain only folders, and these have the same names in each: bottle (9 images), cable (9 "
-        "images). Choose which folders are the classes:\n"
-        "  bent, good, each from all of bottle, cable together: --classes-at 3\n"
-        "  bottle, cable: --classes-at 1\n"
-        "  bent, good of bottle only: pass SOURCE/bottle\n"
-        "  bottle/bent and so on, each path a class: --classes-at 'CLASS/*/CLASS'",
+        "SOURCE: the folders bottle (9 images), cable (9 images) contain only folders, which have the same names in "
+        "each. Choose which folders are the classes:\n  bent, good, each merged from all of bottle, cable: "
+        "--classes-at 3\n  bottle, cable: --classes-at 1\n  bent, good of bottle only: pass SOURCE/bottle\n  "
+        "bottle/bent and so on, each path a class: --classes-at 'CLASS/*/CLASS'",
     ),
     "a folder images next to the classes": (
         ("{cat,dog}/{0..2}.jpg", "images/{0..2}.jpg"),
         "SOURCE: the folder images is next to cat, dog, but does not look like a class. Leave it out with --exclude "
-        "/images. If it is a class, give --classes-at 1.",
+        "/images. If it is a class, pass --classes-at 1.",
     ),
     "the originals of all classes next to their copies": (
         ("{augmented,original}/{cat,dog}/{0..2}.jpg",),
-        "SOURCE: its folders contain only folders, and these have the same names in each: augmented (6 images), "
-        "original (6 images). Choose which folders are the classes:\n"
-        "  cat, dog, each from all of augmented, original together: --classes-at 2\n"
-        "  augmented, original: --classes-at 1\n"
-        "  cat, dog of augmented only: pass SOURCE/augmented\n"
-        "  augmented/cat and so on, each path a class: --classes-at 'CLASS/CLASS'",
+        "SOURCE: the folders augmented (6 images), original (6 images) contain only folders, which have the same "
+        "names in each. Choose which folders are the classes:\n  cat, dog, each merged from all of augmented, "
+        "original: --classes-at 2\n  augmented, original: --classes-at 1\n  cat, dog of augmented only: pass "
+        "SOURCE/augmented\n  augmented/cat and so on, each path a class: --classes-at 'CLASS/CLASS'",
     ),
     "folders of the same names with other images": (
         ("{cat,dog}/{0..2}.jpg", "more/{cat,dog}/{3..5}.jpg"),
-        "SOURCE/more: contains folders with the same names as those next to it (cat, dog), but not the same images. "
+        "SOURCE/more contains folders with the same names as those next to it (cat, dog), but not the same images. "
         "Leave one out: --exclude /more, or pass only SOURCE/more.",
     ),
     "two classes with the same images": (
@@ -508,12 +492,13 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "another set next to flat split folders (Market-1501)": (
         ("bounding_box_{test,train}/{0..2}.jpg", "query/{0..2}.jpg"),
-        "SOURCE: bounding_box_test, bounding_box_train are named like splits, but query is next to them. If they are "
-        "splits, leave out the others: --exclude /query. If all are classes: --classes-at 1.",
+        "SOURCE: folders named like splits (bounding_box_test, bounding_box_train) are next to other folders "
+        "(query). If the former are splits, leave out the others: --exclude /query. If all are classes: --classes-at "
+        "1.",
     ),
     "two folders of one split (horse2zebra)": (
         ("{train,test}{A,B}/{0..2}.jpg",),
-        "SOURCE: has both testA and testB, and both would be the split 'test'. Leave one out, for example with "
+        "SOURCE has both testA and testB, and both would be the split 'test'. Leave one out, for example with "
         "--exclude /testB. If they are classes: --classes-at 1.",
     ),
     "train and val together, and val": (
@@ -523,8 +508,8 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a split in another": (
         ("{train,test}/train/{a,b}/{0..2}.jpg",),
-        "SOURCE/test: is in the split test, but contains the folder train, which names the split train. Choose one "
-        "with --split-from DEPTH, or leave it out with --exclude test/train.",
+        "SOURCE/test is in the split test, but contains the folder train, which names the split train. Choose one "
+        "with --split-from DEPTH, or leave the folder out with --exclude test/train.",
     ),
     "splits in some class folders only": (
         ("a/{train,test}/{0..2}.jpg", "b/{0..2}.jpg"),
@@ -533,13 +518,13 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a class that only test has": (
         ("train/{a,b}/{0..2}.jpg", "test/{a,b,c d}/{0..2}.jpg"),
-        "SOURCE: 1 of the 3 class folders of test are not in train: 'c d' (in test/c d). Both must have the same "
-        "classes. Correct their names, or leave them out, for example with --exclude 'test/c d'.",
+        "SOURCE: 1 of the 3 class folders of test are not in train: 'c d' (in test/c d). Every class must be in "
+        "train. Rename the folders, or leave them out, for example with --exclude 'test/c d'.",
     ),
     "an image next to the class folders": (
         ("{a,b}/{0..2}.jpg", "x.jpg"),
-        "SOURCE: 1 image is directly in it, such as x.jpg. Their class is unknown. Put each image into a folder "
-        "named after its class, or leave them out, for example with --exclude /x.jpg.",
+        "SOURCE: 1 image is directly in this folder, such as x.jpg. Their class is unknown. Put each image into a "
+        "folder named after its class, or leave them out, for example with --exclude /x.jpg.",
     ),
     "lists of the splits next to the classes (Food-101)": (
         ("images/{apple_pie,waffles}/{0..2}.jpg", "meta/{train,test}.{json,txt}"),
@@ -553,23 +538,18 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a single class in a wrapper": (
         ("mine/cats/{0..2}.jpg",),
-        "SOURCE: all 3 images are in the folder mine/cats. A classifier needs at least two classes. Put the images of "
-        "each into a separate folder, or add a CSV file of file names and labels.\n"
-        "Found:\n"
-        "  mine/cats/  3 images: 0.jpg\n"
-        "To classify them with a trained model: tench predict RUN FOLDER.",
+        "SOURCE: all 3 images are in the folder mine/cats. A classifier needs at least two classes. Put the images "
+        "of each class into a separate folder, or add a CSV file of file names and labels.\nFound:\n  mine/cats/  3 "
+        "images: 0.jpg\nTo classify them with a trained model: tench predict RUN FOLDER.",
     ),
     "labels in file names (Dogs vs. Cats)": (
         ("train/{cat,dog}.{0..5}.jpg", "test1/{1..5}.jpg", "sampleSubmission.csv"),
         "SOURCE: all 12 images are in the folder train. A classifier needs at least two classes. Put the images of "
-        "each into a separate folder, or add a CSV file of file names and labels.\n"
-        "If the file names contain the class, cat (6), dog (6): --label-from '^(.+)[._ -]\\d+\\.\\w+$'\n"
-        "Found:\n"
-        "  ./  2 folders, 17 images, 1 other file\n"
-        "  test1/  5 images: 1.jpg\n"
-        "  train/  12 images: cat.0.jpg\n"
-        "Files that may contain labels and were not read: sampleSubmission.csv\n"
-        "To classify them with a trained model: tench predict RUN FOLDER.",
+        "each class into a separate folder, or add a CSV file of file names and labels.\nIf the file names contain "
+        "the class (found: cat (6), dog (6)): --label-from '^(.+)[._ -]\\d+\\.\\w+$'\nFound:\n  ./  2 folders, 17 "
+        "images, 1 other file\n  test1/  5 images: 1.jpg\n  train/  12 images: cat.0.jpg\nFiles that may contain "
+        "labels and were not read: sampleSubmission.csv\nTo classify them with a trained model: tench predict RUN "
+        "FOLDER.",
     ),
     "images and trimaps (Oxford-IIIT Pet)": (
         (
@@ -578,40 +558,28 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
             "annotations/list.txt",
         ),
         "SOURCE: all 6 images are in the folder images. A classifier needs at least two classes. Put the images of "
-        "each into a separate folder, or add a CSV file of file names and labels.\n"
-        "If the file names contain the class, Abyssinian (3), american_bulldog (3): --label-from "
-        "'^(.+)[._ -]\\d+\\.\\w+$'\n"
-        "Found:\n"
-        "  annotations/  1 folder, 6 images, 1 other file\n"
-        "  annotations/trimaps/  6 images: Abyssinian_1.png\n"
-        "  images/  6 images: Abyssinian_1.jpg\n"
-        "Files that may contain labels and were not read: annotations/list.txt\n"
-        "To classify them with a trained model: tench predict RUN FOLDER.",
+        "each class into a separate folder, or add a CSV file of file names and labels.\nIf the file names contain "
+        "the class (found: Abyssinian (3), american_bulldog (3)): --label-from '^(.+)[._ -]\\d+\\.\\w+$'\nFound:\n  "
+        "annotations/  1 folder, 6 images, 1 other file\n  annotations/trimaps/  6 images: Abyssinian_1.png\n  "
+        "images/  6 images: Abyssinian_1.jpg\nFiles that may contain labels and were not read: "
+        "annotations/list.txt\nTo classify them with a trained model: tench predict RUN FOLDER.",
     ),
     "images in numbered pieces (ChestX-ray14)": (
         ("images_{001..003}/images/{a,b,c,d}.png", "Data_Entry_2017.csv"),
         "SOURCE: all 12 images are in 3 folders that name no class. A classifier needs at least two classes. Put the "
-        "images of each into a separate folder, or add a CSV file of file names and labels.\n"
-        "Found:\n"
-        "  ./  3 folders, 12 images, 1 other file\n"
-        "  images_001/images/  4 images: a.png\n"
-        "  images_002/images/  4 images: a.png\n"
-        "  images_003/images/  4 images: a.png\n"
-        "Files that may contain labels and were not read: Data_Entry_2017.csv\n"
-        "To classify them with a trained model: tench predict RUN FOLDER.",
+        "images of each class into a separate folder, or add a CSV file of file names and labels.\nFound:\n  ./  3 "
+        "folders, 12 images, 1 other file\n  images_001/images/  4 images: a.png\n  images_002/images/  4 images: "
+        "a.png\n  images_003/images/  4 images: a.png\nFiles that may contain labels and were not read: "
+        "Data_Entry_2017.csv\nTo classify them with a trained model: tench predict RUN FOLDER.",
     ),
     "images and label files of a detector (YOLO)": (
         ("images/{train,val}/{0..3}.jpg", "labels/{train,val}/{0..3}.txt", "data.yaml"),
-        "SOURCE: all 4 images are in the folder images/train. A classifier needs at least two classes. Put the images "
-        "of each into a separate folder, or add a CSV file of file names and labels.\n"
-        "Found:\n"
-        "  ./  2 folders, 8 images, 9 other files\n"
-        "  images/train/  4 images: 0.jpg\n"
-        "  images/val/  4 images: 0.jpg\n"
-        "  labels/train/  4 other files: 0.txt\n"
-        "  labels/val/  4 other files: 0.txt\n"
-        "Files that may contain labels and were not read: labels/train/*.txt (4 files), labels/val/*.txt (4 files)\n"
-        "To classify them with a trained model: tench predict RUN FOLDER.",
+        "SOURCE: all 4 images are in the folder images/train. A classifier needs at least two classes. Put the "
+        "images of each class into a separate folder, or add a CSV file of file names and labels.\nFound:\n  ./  2 "
+        "folders, 8 images, 9 other files\n  images/train/  4 images: 0.jpg\n  images/val/  4 images: 0.jpg\n  "
+        "labels/train/  4 other files: 0.txt\n  labels/val/  4 other files: 0.txt\nFiles that may contain labels and "
+        "were not read: labels/train/*.txt (4 files), labels/val/*.txt (4 files)\nTo classify them with a trained "
+        "model: tench predict RUN FOLDER.",
     ),
 }
 
@@ -655,7 +623,7 @@ def test_images_outside_the_folders_named_by_the_person_are_left_out_with_a_note
     assert read(make(tmp_path / "set", DOMAINS), classes_at="*/photo/CLASS").notes == (
         "No folder is named like a split, so all images are train.",
         "Classes are the folders at --classes-at */photo/CLASS.",
-        "Left out: images not below a folder at --classes-at */photo/CLASS (6 files, such as kfold/art/cat/0.jpg).",
+        "Left out: images outside the folders of --classes-at */photo/CLASS (6 files, such as kfold/art/cat/0.jpg).",
     )
 
 
@@ -681,8 +649,8 @@ def test_masks_are_classes_if_the_person_says_so(tmp_path: Path) -> None:
 def test_classes_at_that_is_neither_a_depth_nor_a_pattern_is_refused(tmp_path: Path, said: str) -> None:
     path = make(tmp_path / "set", DOMAINS)
     assert refusal(path, classes_at=said) == (
-        f"--classes-at {said!r}: give the depth of the class folders (1: directly in the source), or a pattern "
-        "with CLASS in place of the class folder, such as '*/images/CLASS'."
+        "--classes-at must be the depth of the class folders (1: directly in the source) or a pattern with CLASS in "
+        f"place of the class folder, such as '*/images/CLASS', got {said!r}."
     )
 
 
@@ -690,7 +658,7 @@ def test_classes_at_that_is_neither_a_depth_nor_a_pattern_is_refused(tmp_path: P
 def test_classes_at_that_finds_nothing_is_refused(tmp_path: Path, said: str) -> None:
     path = make(tmp_path / "set", DOMAINS)
     assert refusal(path, classes_at=said) == (
-        f"SOURCE: --classes-at {said}: no image is that deep or matches; the first is kfold/art/cat/0.jpg."
+        f"SOURCE: --classes-at {said} selects no folder that contains images. The first image is kfold/art/cat/0.jpg."
     )
 
 
@@ -714,7 +682,7 @@ def test_file_names_can_give_the_split(tmp_path: Path) -> None:
 @pytest.mark.parametrize("depth", ["2", "folder 2"])
 def test_a_folder_at_a_depth_can_give_the_split(tmp_path: Path, depth: str) -> None:
     path = make(tmp_path / "set", "{train,test}/{train,test}/{a,b}/{0..2}.jpg")
-    assert refusal(path).startswith("SOURCE/test: is in the split test, but contains the folder train")
+    assert refusal(path).startswith("SOURCE/test is in the split test, but contains the folder train")
     dataset = read(path, split_from=depth)
     assert {split: len(table) for split, table in dataset.splits.items()} == {"train": 12, "test": 12}
 
@@ -722,19 +690,17 @@ def test_a_folder_at_a_depth_can_give_the_split(tmp_path: Path, depth: str) -> N
 def test_split_from_that_finds_no_split_is_refused(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "fold{1..3}/{cat,dog}/{0..2}.jpg")
     advice = (
-        "Its first group should find train, val or test in every path, or have named groups: '(?P<val>fold5)/' makes "
+        "The first group must find train, val or test in every path. Named groups work too: '(?P<val>fold5)/' makes "
         "fold5 val and the rest train."
     )
     assert refusal(path, split_from="(fold.)") == (
-        f"SOURCE: --split-from '(fold.)' finds 'fold1', which is not a split, in fold1/cat/0.jpg. {advice}"
+        f"SOURCE: --split-from '(fold.)' finds 'fold1' in fold1/cat/0.jpg, which is not a split. {advice}"
     )
-    assert refusal(path, split_from="(x)") == (
-        f"SOURCE: --split-from '(x)' does not match, in fold1/cat/0.jpg. {advice}"
-    )
+    assert refusal(path, split_from="(x)") == (f"SOURCE: --split-from '(x)' does not match fold1/cat/0.jpg. {advice}")
     assert refusal(path, split_from="1") == (
-        "SOURCE: --split-from 1: folder 1 of fold1/cat/0.jpg is fold1, which is not a split name. It should be called "
-        "train, val or test, or similar. For other names give a pattern: '(?P<val>fold5)/' makes fold5 val and the "
-        "rest train."
+        "SOURCE: --split-from 1: folder 1 of fold1/cat/0.jpg is fold1, which is not a split name. Split folders are "
+        "called train, val or test, or similar. For other names, pass a pattern: '(?P<val>fold5)/' makes fold5 val "
+        "and the rest train."
     )
     assert "folder 7 of fold1/cat/0.jpg does not exist." in refusal(path, split_from="7")
 
@@ -743,11 +709,11 @@ def test_split_from_that_finds_no_split_is_refused(tmp_path: Path) -> None:
 def test_an_invalid_regular_expression_or_one_without_a_group_is_refused(tmp_path: Path, option: str) -> None:
     path, flag = make(tmp_path / "set", "{cat,dog}.{0..3}.jpg"), f"--{option.replace('_', '-')}"
     assert refusal(path, **{option: "("}) == (
-        f"{flag} '(': not a valid regular expression (missing ), unterminated subpattern at position 0)."
+        f"{flag} must be a valid regular expression, got '(' (missing ), unterminated subpattern at position 0)."
     )
     what = "split" if option == "split_from" else "class"
     assert refusal(path, **{option: "cat"}) == (
-        f"{flag} 'cat': has no group. Put parentheses around the part that names the {what}."
+        f"{flag} 'cat' has no group. Put parentheses around the part that names the {what}."
     )
 
 
@@ -757,7 +723,7 @@ def test_labels_are_read_from_file_names_if_the_person_says_how(tmp_path: Path) 
     assert counts(dataset) == {"train": each("cat", "dog", count=6), "test": {None: 5}}
     assert dataset.splits["train"].key(0) == "cat/cat.0.jpg"
     assert dataset.notes == (
-        "test1: the split test.",
+        "Read as the split test: test1.",
         "Classes are read from file names, by --label-from '^([a-z]+)'.",
         "test has no labels, because --label-from matches none of its file names.",
     )
@@ -766,12 +732,12 @@ def test_labels_are_read_from_file_names_if_the_person_says_how(tmp_path: Path) 
 def test_labels_from_file_names_that_some_lack_are_refused(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/{cat,dog}.{0..5}.jpg", "train/7.jpg", "val/{cat,cow}.0.jpg")
     assert refusal(path, label_from="^([a-z]+)") == (
-        "SOURCE: --label-from '^([a-z]+)' does not match 1 of the 13 file names of train: train/7.jpg. Change the "
-        "pattern, or leave them out with --exclude."
+        "SOURCE: --label-from '^([a-z]+)' does not match 1 of the 13 file names of train, such as train/7.jpg. "
+        "Change the pattern, or leave these files out with --exclude."
     )
     assert refusal(path, label_from="^([a-z]+)", exclude=("7.jpg",)) == (
-        "SOURCE: --label-from '^([a-z]+)' finds 1 class in val that train does not have: cow. Both must have the same "
-        "classes."
+        "SOURCE: --label-from '^([a-z]+)' finds 1 class in val that train does not have: cow. Every class must be in "
+        "train."
     )
     assert refusal(path, label_from=r"(jpg)") == (
         "SOURCE: --label-from '(jpg)' finds the same class 'jpg' in all 13 file names. A classifier needs at least two "
@@ -784,7 +750,7 @@ def test_the_folder_of_the_images_can_be_named(tmp_path: Path) -> None:
     assert counts(read(path, images="photos")) == {"train": each("a", "b")}
     assert counts(read(path, images="./drawings/")) == {"train": each("a", "b")}
     assert refusal(path, images="prints") == (
-        "SOURCE: there is no folder 'prints' for --images. Its folders: drawings, photos."
+        "SOURCE has no folder 'prints' for --images. Its folders: drawings, photos."
     )
 
 

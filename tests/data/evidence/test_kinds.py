@@ -74,7 +74,7 @@ REFUSED = {
     "videos (a/1.mov). Videos: Save frames as JPEG, for example with ffmpeg.": ("mov", b""),
     "NIfTI volumes (a/1.nii.gz). NIfTI volumes: Save slices of them as PNG.": ("nii.gz", b""),
     "7z and RAR archives (a/1.7z). 7z and RAR archives: Unpack them and pass the folder.": ("7z", b""),
-    "ffcv files (a/1.beton). Ffcv files: Write the images as files or WebDataset shards from ffcv's own reader.": (
+    "ffcv files (a/1.beton). Ffcv files: Export the images as files or WebDataset shards with ffcv's own reader.": (
         *("beton", b""),
     ),
     "binary files (.bin) (a/1.bin).": ("bin", b""),
@@ -93,12 +93,12 @@ def test_a_folder_without_images_says_what_it_contains_and_what_to_do(tmp_path: 
     suffix, data = REFUSED[text]
     for name in ("1", "2", "3"):
         put(tmp_path / "set/a", **{f"{name}{'.' if suffix else ''}{suffix}": data})
-    assert refusal(tmp_path / "set") == f"{tmp_path}/set: contains no readable images. It contains 3 files: 3 {text}"
+    assert refusal(tmp_path / "set") == f"{tmp_path}/set contains no readable images. It contains 3 files: 3 {text}"
 
 
 def test_an_empty_folder_is_called_empty(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
-    assert refusal(tmp_path / "set") == f"{tmp_path}/set: contains no readable images. It is empty."
+    assert refusal(tmp_path / "set") == f"{tmp_path}/set contains no readable images. It is empty."
 
 
 def test_unreadable_pictures_next_to_images_are_named(tmp_path: Path) -> None:
@@ -174,8 +174,8 @@ def test_without_pillow_heif_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
     dataset = open_source(tmp_path)
     assert dataset.num_images == 2
     assert dataset.notes[-1] == (
-        "1 HEIC image (dog/IMG_1.HEIC) was left out. pip install 'tench[interop]' to read them, or convert them to "
-        "JPEG."
+        "1 HEIC image (dog/IMG_1.HEIC) was left out. Run pip install 'tench[interop]' to read them, or convert them "
+        "to JPEG."
     )
     with pytest.raises(ImageError) as error:
         image.decode(heic(1))

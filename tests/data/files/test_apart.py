@@ -46,7 +46,7 @@ def test_errors_and_crashes_of_the_child_name_the_file() -> None:
     assert refusal("error") == (
         "a.h5: cannot be read as HDF5 ('missing'). It is damaged or truncated. Copy or download it again."
     )
-    damaged = "It is damaged. Copy or download it again."
+    damaged = "The file is damaged. Copy or download it again."
     assert refusal("crash") == f"a.h5: the library that reads it crashed (SIGSEGV). {damaged}"
     assert refusal("exit") == f"a.h5: the library that reads it stopped with status 3. {damaged}"
 

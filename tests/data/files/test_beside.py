@@ -66,7 +66,7 @@ def test_files_that_differ_are_refused_and_empty_ones_do_not_count(shards: Path)
     with pytest.raises(TenchError) as error:
         text_beside(tree_of(shards), ["train/0.rec", "val/0.rec"], "classes.txt")
     where = " and ".join(f"{shards}/{folder}classes.txt" for folder in ("", "train/", "val/"))
-    assert str(error.value) == f"{where}: they list the classes differently. Keep the right one."
+    assert str(error.value) == f"{where} list the classes differently. Keep the right one."
 
 
 def test_a_sparse_file_of_many_gigabytes_is_refused_unread(shards: Path) -> None:
@@ -75,6 +75,7 @@ def test_a_sparse_file_of_many_gigabytes_is_refused_unread(shards: Path) -> None
     with pytest.raises(TenchError) as error:
         files_beside(tree_of(shards), ["val/0.rec"], "classes.txt")
     assert str(error.value) == (
-        f"{shards}/classes.txt: has 21,474,836,480 bytes, but a list next to the data may have at most 134,217,728. "
+        f"{shards}/classes.txt: the file has 21,474,836,480 bytes, but a list next to the data may have at most "
+        f"134,217,728. "
         f"The file is damaged or is something else. Replace it, or move it out of the dataset."
     )

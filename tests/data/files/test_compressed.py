@@ -147,7 +147,7 @@ def test_the_size_is_logged_before_the_work(
     with caplog.at_level("INFO", "tench"):
         spool_compressed(io.BytesIO(packed), WHERE, tmp_path / "photos.tar")
     assert caplog.messages == [
-        f"{WHERE}: compressed (0.3 MB): unpacking it once, to about 2.3 MB or more, in {tmp_path}/photos.tar."
+        f"{WHERE} is compressed (0.3 MB). Unpacking it once, to about 2.3 MB or more, in {tmp_path}/photos.tar."
     ]
 
 
@@ -157,17 +157,17 @@ def test_a_file_that_is_truncated_is_refused_wherever_it_ends(form: str, photo_t
     for end in (7, 30, len(packed) // 3, 65_536, len(packed) - 9, len(packed) - 4, len(packed) - 1):
         text = refusal(packed[:end], tmp_path)
         if form == "zstd":
-            expected = f"the zstd data are damaged or truncated at or before byte {end:,} (Truncated"
+            expected = f": the zstd data are damaged or truncated at or before byte {end:,} (Truncated"
         else:
-            expected = f"ends at byte {end:,} in the middle of the {form} data that begin at 0. It was truncated"
-        assert text.startswith(f"{WHERE}: {expected}")
+            expected = f" ends at byte {end:,} in the middle of the {form} data that begin at 0. It was truncated"
+        assert text.startswith(f"{WHERE}{expected}")
         assert text.endswith(("copy or download it again.", "Copy or download it again."))
 
 
 def test_a_cut_in_the_second_member_is_reported_with_its_start(photo_tar: bytes, tmp_path: Path) -> None:
     first = gzip.compress(photo_tar)
     end = 2 * len(first) - 5
-    expected = f"{WHERE}: ends at byte {end:,} in the middle of the gzip data that begin at {len(first):,}. It was "
+    expected = f"{WHERE} ends at byte {end:,} in the middle of the gzip data that begin at {len(first):,}. It was "
     assert refusal((first + first)[:end], tmp_path).startswith(expected)
 
 
@@ -209,15 +209,15 @@ def test_other_data_behind_the_end_are_refused(form: str, photo_tar: bytes, tmp_
 
 
 def test_an_uncompressed_file_is_refused(photo_tar: bytes, tmp_path: Path) -> None:
-    assert refusal(photo_tar, tmp_path) == f"{WHERE}: is not compressed with gzip, xz, bzip2, zstd."
-    assert refusal(b"", tmp_path) == f"{WHERE}: is not compressed with gzip, xz, bzip2, zstd."
+    assert refusal(photo_tar, tmp_path) == f"{WHERE} is not compressed with any of gzip, xz, bzip2, zstd."
+    assert refusal(b"", tmp_path) == f"{WHERE} is not compressed with any of gzip, xz, bzip2, zstd."
 
 
 @FORMS
 def test_a_file_that_unpacks_to_too_much_is_refused(form: str, tmp_path: Path) -> None:
     packed = COMPRESS[form](bytes(20_000_000))
     text = refusal(packed, tmp_path, Limits(inflated_bytes=10_000_000))
-    assert text.endswith("more than 100 times as many. Images do not compress this well, so it is not unpacked.")
+    assert text.endswith("more than 100 times as many. Images do not compress this well, so the file is not unpacked.")
     first, became = (int(word.replace(",", "")) for word in text.split() if word[0].isdigit() and word != "100")
     assert first <= len(packed)
     assert 10_000_000 < became < 12_000_000
@@ -225,7 +225,7 @@ def test_a_file_that_unpacks_to_too_much_is_refused(form: str, tmp_path: Path) -
 
 def test_an_xz_file_that_needs_too_much_memory_is_refused(tmp_path: Path) -> None:
     assert refusal(lzma.compress(b"image"), tmp_path, Limits(dictionary_bytes=100_000)) == (
-        f"{WHERE}: needs more than 100,000 bytes of memory to be unpacked. Unpack it yourself (xz -d), and pass what "
+        f"{WHERE} needs more than 100,000 bytes of memory to be unpacked. Unpack it yourself (xz -d), and pass what "
         "it contains."
     )
 

@@ -124,7 +124,7 @@ def test_a_run_directory_is_not_a_data_set(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as refused:
         open_source(path)
     assert str(refused.value) == (
-        f"{path}: is a run directory, not a dataset. To use its model: tench evaluate {path}, or tench predict {path} "
+        f"{path} is a run directory, not a dataset. To use its model: tench evaluate {path}, or tench predict {path} "
         "IMAGE"
     )
 

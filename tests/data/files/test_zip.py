@@ -187,7 +187,7 @@ def field(data: bytes, offset: int, value: int, *, length: int = 2, local: bool 
             lambda data: field(data, 42, 2**31, length=4),
             "'cat/1.jpg': its header is not at the offset in the directory",
         ),
-        (lambda data: field(data, 24, 2**31, length=4), "'cat/1.jpg': it is not compressed, but has two sizes"),
+        (lambda data: field(data, 24, 2**31, length=4), "'cat/1.jpg': it is not compressed, but its two sizes differ"),
         (lambda data: field(data, 20, 2**31, length=4), "'cat/1.jpg': its data extend beyond the end of the archive"),
         (lambda data: field(field(data, 8, 0x800), 46, 0xD4, length=1), "the name b'\\xd4at/1.jpg' should be UTF-8"),
         (lambda data: data.replace(b"cat/1.jpg", b"cat/\0.jpg"), "the name 'cat/\\x00.jpg' has a zero character in it"),
@@ -214,13 +214,13 @@ def test_a_part_of_a_split_archive_is_an_error() -> None:
     data = pack({"cat/1.jpg": PHOTO})
     data = data[:-18] + b"\x02\0" + data[-16:]
     assert (
-        refusal(data) == f"{WHERE}: is one part of a split zip archive. Join its parts (zip -s 0) and pass the whole."
+        refusal(data) == f"{WHERE} is one part of a split zip archive. Join its parts (zip -s 0) and pass the result."
     )
 
 
 def test_an_archive_beyond_the_limits_is_an_error() -> None:
     data = pack({"cat/1.jpg": b"1", "dog/2.jpg": b"2"})
-    assert refusal(data, Limits(members=1)) == f"{WHERE}: has more than 1 members. Unpack it and pass a part."
+    assert refusal(data, Limits(members=1)) == f"{WHERE} has more than 1 members. Unpack it and pass a part."
     assert refusal(data, Limits(name_bytes=8)) == (
         f"{WHERE}: member 1 has a name of 9 bytes; at most 8 are read. Unpack the archive and pass the folder."
     )

@@ -29,7 +29,7 @@ WHAT_BECAME = (
     "val has 12 boxes in 12 of its 12 images.",
     "test has 0 boxes in 0 of its 3 images.",
     "1 annotation without a matching image here.",
-    "Corrected 3 boxes, reversed or extending beyond the image.",
+    "Corrected 3 boxes that were reversed or extended beyond the image.",
     "Dropped 3 boxes: 2 empty, 1 around an object of another class than the image's.",
 )
 
@@ -158,7 +158,7 @@ def test_the_first_of_two_annotations_counts_and_the_dogs_task_comes_last(tmp_pa
     assert by_key["n02092002/n02092002_10026.JPEG"] == [[0.0, 0.0, 0.5, 1.0]]
     assert notes[:2] == [
         f"Boxes are from {tmp_path}/ILSVRC2012_bbox_train_v2.tar.gz, {tmp_path}/ILSVRC2012_bbox_train_dogs.tar.gz.",
-        "1 annotation for an image that already has one; the first, in this order, counts.",
+        "1 annotation for an image that already has one; the first one, in this order, is used.",
     ]
 
 
@@ -176,7 +176,7 @@ def rows_of(key: str, label: int) -> Contents:
 def test_a_source_without_annotations_is_an_error_that_names_usable_files(tmp_path: Path) -> None:
     contents = images(tmp_path)
     assert refusal(tmp_path, contents) == (
-        f"{tmp_path}: has no boxes, because it has no annotations. Add one or more of: {boxes.WOULD_DO}."
+        f"{tmp_path} has no boxes, because it has no annotations. Add one or more of: {boxes.WOULD_DO}."
     )
     for name in ("ILSVRC2012_bbox_train_v2.tar.gz", "ILSVRC2012_bbox_val_v3.tgz", "ILSVRC/Annotations/CLS-LOC"):
         assert name in boxes.WOULD_DO
@@ -186,7 +186,7 @@ def test_annotations_of_other_images_only_are_an_error(tmp_path: Path) -> None:
     contents = images(tmp_path)
     write(tmp_path, {"n02100735/n02100735_424242.xml": annotation([])})
     assert refusal(tmp_path, contents) == (
-        f"{tmp_path}: has 1 annotation, but none has the name of one of its images (the first is "
+        f"{tmp_path} has 1 annotation, but none has the name of one of its images (the first is "
         f"n02100735_424242.xml). They belong to other images."
     )
 
@@ -199,7 +199,7 @@ def test_a_damaged_annotation_is_an_error_that_names_it_and_its_archive(tmp_path
         / "ILSVRC2012_bbox_train_v2.tar.gz"
     )
     assert refusal(tmp_path, contents) == (
-        f"{archive}/n01440764/n01440764_9.xml: is not a PASCAL VOC annotation (no element found: line 1, "
+        f"{archive}/n01440764/n01440764_9.xml is not a PASCAL VOC annotation (no element found: line 1, "
         "column 12). Restore the file from its archive, or download that again."
     )
 
@@ -208,7 +208,7 @@ def test_an_archive_cut_short_is_an_error(tmp_path: Path) -> None:
     contents = images(tmp_path)
     archive = miniature.bbox_train(tmp_path)
     archive.write_bytes(archive.read_bytes()[:-300])
-    assert re.match(rf"{archive}: ends at byte [\d,]+ in the middle of the gzip data", refusal(tmp_path, contents))
+    assert re.match(rf"{archive} ends at byte [\d,]+ in the middle of the gzip data", refusal(tmp_path, contents))
 
 
 def test_the_stamp_has_the_containers_of_boxes_but_not_each_of_many_files(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def broken(change: Callable[[bytes], bytes]) -> str:
     with pytest.raises(TenchError) as error:
         boxes.objects(change(annotation([("n01440764", (1, 2, 3, 4))])), "a/b.xml")
     message = str(error.value)
-    assert message.startswith("a/b.xml: is not a PASCAL VOC annotation (")
+    assert message.startswith("a/b.xml is not a PASCAL VOC annotation (")
     return message.partition("(")[2].rpartition(")")[0]
 
 

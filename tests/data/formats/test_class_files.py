@@ -39,12 +39,12 @@ def test_all_text_is_read_by_one_rule(name: str, text: str, ids: tuple[str, ...]
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("cat\n\ndog\n", "line 2: is empty, but each line is a class, in order."),
-        ("\ncat\ndog\n", "line 1: is empty, but each line is a class, in order."),
-        ("0 cat\n \n1 dog\n", "line 2: is empty, but each line is a class, in order."),
-        ("\n", "line 1: is empty, but each line is a class, in order."),
-        ("1 cat\n2 dog\n", "line 1: has the number 1, but its position is 0. Sort the lines by their numbers"),
-        ("0 cat\n2 dog\n1\n", "line 2: has the number 2, but its position is 1. Sort the lines by their numbers"),
+        ("cat\n\ndog\n", "line 2 is empty, but each line is a class, in order."),
+        ("\ncat\ndog\n", "line 1 is empty, but each line is a class, in order."),
+        ("0 cat\n \n1 dog\n", "line 2 is empty, but each line is a class, in order."),
+        ("\n", "line 1 is empty, but each line is a class, in order."),
+        ("1 cat\n2 dog\n", "line 1 has the number 1, but its position is 0. Sort the lines by their numbers"),
+        ("0 cat\n2 dog\n1\n", "line 2 has the number 2, but its position is 1. Sort the lines by their numbers"),
         (f"{TENCH}\n{SHARK}\n{TENCH}\n", f"line 3: {TENCH} is already in line 1."),
     ],
 )
@@ -57,13 +57,13 @@ def test_a_line_that_may_shift_labels_is_an_error_that_names_it(name: str, text:
 @pytest.mark.parametrize(
     ("name", "text", "error"),
     [
-        ("categories.csv", "0,a\n2,b\n", "the file: should have lines `index,class`"),
-        ("categories.csv", "0,a\n1,b,c\n", "the file: should have lines `index,class`"),
-        ("categories.csv", f"0,{'a' * 200_000}\n", "the file: should have lines `index,class`"),
+        ("categories.csv", "0,a\n2,b\n", "the file must have lines `index,class`"),
+        ("categories.csv", "0,a\n1,b,c\n", "the file must have lines `index,class`"),
+        ("categories.csv", f"0,{'a' * 200_000}\n", "the file must have lines `index,class`"),
         ("label_wordnetid.csv", f"0,{TENCH}\n1,{TENCH}\n", f"the file: {TENCH} is class 0 and class 1."),
-        ("imagenet_class_index.json", '{"0": "a", "1": ["b", "c"]}', "the file: should be JSON such as"),
-        ("imagenet_class_index.json", '{"0": ["a", "b"], "2": ["b", "c"]}', "the file: should be JSON such as"),
-        ("label_to_content.json", "[" * 100_000, "the file: should be JSON such as"),
+        ("imagenet_class_index.json", '{"0": "a", "1": ["b", "c"]}', "the file must be JSON such as"),
+        ("imagenet_class_index.json", '{"0": ["a", "b"], "2": ["b", "c"]}', "the file must be JSON such as"),
+        ("label_to_content.json", "[" * 100_000, "the file must be JSON such as"),
     ],
 )
 def test_a_damaged_table_is_an_error(name: str, text: str, error: str) -> None:

@@ -184,7 +184,7 @@ META = "/ILSVRC2012_devkit_t12/data/meta.mat"
 def test_a_number_given_twice_is_an_error_with_both_classes(tmp_path: Path) -> None:
     numbers = {wnid: number for number, wnid in enumerate(CLASSES, start=1)}
     assert numbered(tmp_path, numbers=numbers | {"n01440764": 2}) == (
-        f"{META}: the number 2 is given to n02100735 and to n01440764. Each class must have one number. Download the "
+        f"{META}: n02100735 and n01440764 both have the number 2. Each class must have one number. Download the "
         "devkit again."
     )
 
@@ -198,18 +198,18 @@ def test_a_class_with_two_numbers_is_an_error(tmp_path: Path) -> None:
 def test_numbers_that_leave_a_gap_are_an_error(tmp_path: Path) -> None:
     numbers = {wnid: number for number, wnid in enumerate(CLASSES, start=2)}
     assert numbered(tmp_path, numbers=numbers) == (
-        f"{META}: its 6 classes should have the numbers 1 to 6, found 2 to 7. Download the devkit again."
+        f"{META}: the 6 classes must have the numbers 1 to 6, got 2 to 7. Download the devkit again."
     )
 
 
 def test_a_list_without_classes_is_an_error(tmp_path: Path) -> None:
     assert numbered(tmp_path, num_children=2.0) == (
-        f"{META}: its 0 classes should have the numbers 1 to 0, found 0 to 0. Download the devkit again."
+        f"{META}: the 0 classes must have the numbers 1 to 0, got 0 to 0. Download the devkit again."
     )
 
 
 def test_an_invalid_wordnet_id_is_an_error(tmp_path: Path) -> None:
-    assert numbered(tmp_path, WNID="tench").startswith(f"{META}: class 1 has 'tench' for a WordNet id.")
+    assert numbered(tmp_path, WNID="tench").startswith(f"{META}: class 1 has 'tench' instead of a WordNet id.")
 
 
 def test_a_list_that_is_not_a_matlab_file_is_an_error(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_list_that_is_not_a_matlab_file_is_an_error(tmp_path: Path) -> None:
         (whole[: len(whole) // 2], "is a damaged MATLAB file (an element of"),
     ):
         write(tmp_path, miniature.devkit_files() | {name: data})
-        assert refusal(tmp_path).startswith(f"{tmp_path}/{name}: {what}")
+        assert refusal(tmp_path).startswith(f"{tmp_path}/{name} {what}")
 
 
 def test_a_matlab_file_without_classes_is_an_error(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_matlab_file_without_classes_is_an_error(tmp_path: Path) -> None:
         savemat(written, variables)
         write(tmp_path, miniature.devkit_files() | {name: written.getvalue()})
         assert refusal(tmp_path).startswith(
-            f"{tmp_path}/{name}: is not the class list of an ILSVRC2012 devkit. Expected a structure 'synsets' with "
+            f"{tmp_path}/{name} is not the class list of an ILSVRC2012 devkit. Expected a structure 'synsets' with "
             f"the fields ILSVRC2012_ID and WNID; the file contains {why}"
         )
 
@@ -264,7 +264,7 @@ def test_a_line_that_is_not_a_class_number_is_an_error_with_its_line(tmp_path: P
 def test_a_devkit_archive_without_one_of_its_files_is_an_error(tmp_path: Path, left_out: str, lacking: str) -> None:
     files = miniature.devkit_files()
     archive = miniature.devkit(tmp_path, {name: data for name, data in files.items() if not name.endswith(left_out)})
-    assert refusal(tmp_path).startswith(f"{archive}: has no file {lacking}, so it is not a devkit of ILSVRC2012.")
+    assert refusal(tmp_path).startswith(f"{archive} has no file {lacking}, so it is not a devkit of ILSVRC2012.")
     assert devkit.WOULD_DO in refusal(tmp_path)
 
 
@@ -274,7 +274,7 @@ def test_an_archive_cut_short_anywhere_is_an_error(tmp_path: Path) -> None:
     for length in (*range(0, len(whole), 97), len(whole) - 8, len(whole) - 1):
         archive.write_bytes(whole[:length])
         text = refusal(tmp_path)
-        assert text.startswith(f"{archive}: ")
+        assert text.startswith(str(archive))
         assert "truncated" in text
 
 
@@ -283,7 +283,7 @@ def test_an_archive_cut_short_before_it_was_compressed_is_an_error(tmp_path: Pat
     for length in range(512, len(plain) - 10240, 512):
         write(tmp_path, {"ILSVRC2012_bbox_val_v3.tgz": gzip.compress(plain[:length], 1)})
         text = refusal(tmp_path)
-        assert text.startswith(f"{tmp_path}/ILSVRC2012_bbox_val_v3.tgz: ")
+        assert text.startswith(f"{tmp_path}/ILSVRC2012_bbox_val_v3.tgz")
         assert "truncated" in text
 
 
@@ -313,8 +313,8 @@ def test_a_damaged_header_inside_a_whole_gzip_file_is_an_error(tmp_path: Path) -
 def test_reading_stops_in_an_archive_that_unpacks_to_too_much(tmp_path: Path) -> None:
     archive = miniature.devkit(tmp_path, {"zeros": bytes(10_000_000)} | miniature.devkit_files())
     text = refusal(tmp_path, Limits(inflated_bytes=10_000))
-    assert text.startswith(f"{archive}: its first ")
-    assert text.endswith("more than 100 times as many. Images do not compress this well, so it is not unpacked.")
+    assert text.startswith(f"{archive}: the first ")
+    assert text.endswith("more than 100 times as many. Images do not compress this well, so the file is not unpacked.")
 
 
 def test_a_file_that_claims_too_much_is_an_error(tmp_path: Path) -> None:
@@ -332,7 +332,7 @@ def test_a_member_with_an_impossible_size_is_an_error_at_once(tmp_path: Path, si
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block)
     write(tmp_path, {"ILSVRC2012_devkit_t12.tar.gz": gzip.compress(bytes(block) + bytes(10240))})
-    assert refusal(tmp_path).startswith(f"{tmp_path}/ILSVRC2012_devkit_t12.tar.gz: ")
+    assert refusal(tmp_path).startswith(f"{tmp_path}/ILSVRC2012_devkit_t12.tar.gz")
 
 
 def test_links_and_names_that_lead_outside_are_refused(tmp_path: Path) -> None:
@@ -376,16 +376,16 @@ def test_rows_of_the_solution_may_come_twice_and_between_empty_ones(tmp_path: Pa
 def test_an_invalid_row_of_the_solution_is_an_error_with_its_line(tmp_path: Path, line: str) -> None:
     file = solution(tmp_path, "ILSVRC2012_val_00000001,n01440764 1 2 3 4 ", line)
     assert refusal(tmp_path) == (
-        f"{file}, line 3: should be an image and for each box 'wnid xmin ymin xmax ymax', all of the same WordNet id, "
-        f"found {line!r}. Download the file again."
+        f"{file}, line 3 must be an image and for each box 'wnid xmin ymin xmax ymax', all with the same WordNet "
+        f"id, got {line!r}. Download the file again."
     )
 
 
 def test_a_solution_without_its_header_is_an_error(tmp_path: Path) -> None:
     file = solution(tmp_path, header="ILSVRC2012_val_00000001,n01440764 1 2 3 4 ")
-    assert refusal(tmp_path).startswith(f"{file}, line 1: should be 'ImageId,PredictionString', found 'ILSVRC2012_val")
+    assert refusal(tmp_path).startswith(f"{file}, line 1 must be 'ImageId,PredictionString', got 'ILSVRC2012_val")
     file.write_bytes(b"")
-    assert refusal(tmp_path).startswith(f"{file}, line 1: should be")
+    assert refusal(tmp_path).startswith(f"{file}, line 1 must be")
 
 
 def test_two_rows_of_the_solution_that_differ_are_an_error_with_both_lines(tmp_path: Path) -> None:
@@ -405,8 +405,8 @@ def test_slims_labels_may_have_windows_lines(tmp_path: Path) -> None:
 def test_a_line_of_slims_labels_that_is_not_a_wordnet_id_is_an_error_with_its_line(tmp_path: Path, line: str) -> None:
     write(tmp_path, {"synset_labels.txt": f"n01440764\n{line}\nn01440764\n".encode()})
     assert refusal(tmp_path) == (
-        f"{tmp_path}/synset_labels.txt, line 2: should be the WordNet id of ILSVRC2012_val_00000002, such as "
-        f"n01440764, found {line!r}. Download the file again."
+        f"{tmp_path}/synset_labels.txt, line 2 must be the WordNet id of ILSVRC2012_val_00000002, such as "
+        f"n01440764, got {line!r}. Download the file again."
     )
 
 
@@ -414,8 +414,8 @@ def test_an_annotation_of_two_classes_gives_no_label_and_is_an_error(tmp_path: P
     both = miniature.annotation([("n01440764", (1, 2, 3, 4)), ("n02100735", (1, 2, 3, 4))])
     write(tmp_path, {"val/ILSVRC2012_val_00000002.xml": both})
     assert refusal(tmp_path).startswith(
-        f"{tmp_path}/val/ILSVRC2012_val_00000002.xml: its objects should all be of one class, a WordNet id such as "
-        "n01440764; found 'n01440764', 'n02100735'."
+        f"{tmp_path}/val/ILSVRC2012_val_00000002.xml: all objects must have the same class, a WordNet id such as "
+        f"n01440764, got 'n01440764', 'n02100735'."
     )
 
 
@@ -429,7 +429,7 @@ def test_an_annotation_without_objects_labels_nothing(tmp_path: Path) -> None:
 def test_an_archive_of_annotations_without_those_of_val_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, {"ILSVRC2012_bbox_val_v3.tgz": tar_bytes(miniature.train_annotations(), "w:gz")})
     assert refusal(tmp_path).startswith(
-        f"{tmp_path}/ILSVRC2012_bbox_val_v3.tgz: contains no annotation of an image of val "
+        f"{tmp_path}/ILSVRC2012_bbox_val_v3.tgz contains no annotation of an image of val "
         "(ILSVRC2012_val_########.xml)."
     )
 

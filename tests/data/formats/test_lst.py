@@ -62,13 +62,13 @@ def test_an_empty_list_has_no_images() -> None:
 )
 def test_a_line_that_is_not_an_image_is_an_error_with_its_number(line: str) -> None:
     assert refusal(f"1\t0.0\ta.jpg\n\n{line}\n") == (
-        "a.lst, line 3: should be an id (a whole number), one or more labels (numbers) and a path, separated by TABs, "
-        f"but is {line.strip()!r}. Correct or remove the line."
+        "a.lst, line 3 must be an id (a whole number), one or more labels (numbers) and a path, separated by TABs, "
+        f"got {line.strip()!r}. Correct or remove the line."
     )
 
 
 def test_a_long_line_is_shown_by_its_beginning() -> None:
-    assert f"but is '{'x' * 77}...'." in refusal("x" * 100)
+    assert f"got '{'x' * 77}...'." in refusal("x" * 100)
 
 
 @given(

@@ -128,10 +128,10 @@ def test_kinds_that_no_data_set_needs_are_left_out() -> None:
 def test_other_levels_are_refused_with_a_remedy() -> None:
     again = "Load it and save it again: in MATLAB with save('NAME.mat', '-v7'), in Python with scipy.io.savemat."
     for data in (b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + bytes(600)):
-        assert refusal(data) == f"{WHERE}: is a MATLAB 7.3 file (HDF5), which is not supported. {again}"
+        assert refusal(data) == f"{WHERE} is a MATLAB 7.3 file (HDF5), which is not supported. {again}"
     level_4 = struct.pack("<5i", 0, 1, 1, 0, 2) + b"x\0" + struct.pack("<d", 1) + bytes(200)
-    assert refusal(level_4) == f"{WHERE}: is a MATLAB 4 file, which is not supported. {again}"
-    assert refusal(b"\xff\xd8" * 200) == f"{WHERE}: is not a MATLAB file. Copy or download it again."
+    assert refusal(level_4) == f"{WHERE} is a MATLAB 4 file, which is not supported. {again}"
+    assert refusal(b"\xff\xd8" * 200) == f"{WHERE} is not a MATLAB file. Copy or download it again."
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_other_levels_are_refused_with_a_remedy() -> None:
 )
 def test_a_damaged_file_is_refused_with_the_reason(variable: bytes, why: str) -> None:
     found = refusal(mat_file(variable))
-    assert found.startswith(f"{WHERE}: is a damaged MATLAB file (")
+    assert found.startswith(f"{WHERE} is a damaged MATLAB file (")
     assert why in found
     assert found.endswith("). Copy or download it again.")
 

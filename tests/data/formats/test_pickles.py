@@ -42,7 +42,7 @@ def test_a_function_that_a_pickle_names_is_not_called() -> None:
 def test_more_opcodes_than_the_limit_are_refused() -> None:
     """One byte of a pickle can create an object of a hundred bytes."""
     assert refusal(b"(" + b"]" * 1000 + b"l.", Limits(opcodes=500)) == (
-        f"{FILE}: is a damaged pickle (ValueError: more than 500 values). It may have been truncated: unpack the "
+        f"{FILE} is a damaged pickle (ValueError: more than 500 values). It may have been truncated: unpack the "
         "archive again."
     )
 

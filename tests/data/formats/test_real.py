@@ -104,7 +104,8 @@ def test_classes_that_are_only_numbers_are_imagenets_if_there_are_a_thousand(tmp
     assert after.splits["real"].labels == [[999, 3]]
     found = refusal(tmp_path / "set", val_of(tmp_path, [2], Classes.numbered_to(999)), [[1], [998]])
     assert found == (
-        f"{tmp_path}/set/real.json: its labels are ImageNet's classes, but the classes here are others (0, 1, 2, ...). "
+        f"{tmp_path}/set/real.json: its labels are ImageNet's classes, but this dataset has other classes (0, 1, 2, "
+        f"...). "
         "Remove it to read the set without it."
     )
 
@@ -125,7 +126,7 @@ def test_the_file_may_be_in_a_folder_and_is_added_to_the_stamp(tmp_path: Path) -
     assert {str(tmp_path), str(tmp_path / "set/labels/real.json")} <= set(after.stamp)
     with pytest.raises(TenchError) as error:
         attached(tmp_path / "set", contents, "[[5]]")
-    assert str(error.value) == f"{tmp_path}/set: has labels/real.json and real.json. Keep one of them."
+    assert str(error.value) == f"{tmp_path}/set has labels/real.json and real.json. Keep one of them."
 
 
 def test_without_the_file_or_without_val_nothing_changes(tmp_path: Path) -> None:
@@ -159,21 +160,21 @@ def test_an_image_of_val_without_an_entry_is_an_error_that_names_it(tmp_path: Pa
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("[[1], [2]", "is not JSON (Expecting ',' delimiter: line 1 column 10 (char 9))."),
-        ("[" * 100_000, "is not JSON (maximum recursion depth exceeded"),
-        ('{"a": []}', "contains a dict; expected a list of 50,000."),
-        ("[[1], 7]", "entry 1 (counted from 0) is 7; expected a list of whole numbers."),
-        ('[["7"]]', "entry 0 (counted from 0) is ['7']; expected a list of whole numbers."),
-        ("[[true]]", "entry 0 (counted from 0) is [True]; expected a list of whole numbers."),
-        ("[[1.5]]", "entry 0 (counted from 0) is [1.5]; expected a list of whole numbers."),
-        ("[[], [999, 1000]]", "entry 1 (counted from 0) has label 1000; expected 0 to 999."),
-        ("[[-1]]", "entry 0 (counted from 0) has label -1; expected 0 to 999."),
-        (json.dumps([[]] * 50_001), "has 50,001 entries; expected 50,000, one per image."),
+        ("[[1], [2]", " is not JSON (Expecting ',' delimiter: line 1 column 10 (char 9))."),
+        ("[" * 100_000, " is not JSON (maximum recursion depth exceeded"),
+        ('{"a": []}', " contains a dict; expected a list of 50,000."),
+        ("[[1], 7]", ": entry 1 (counted from 0) is 7; expected a list of whole numbers."),
+        ('[["7"]]', ": entry 0 (counted from 0) is ['7']; expected a list of whole numbers."),
+        ("[[true]]", ": entry 0 (counted from 0) is [True]; expected a list of whole numbers."),
+        ("[[1.5]]", ": entry 0 (counted from 0) is [1.5]; expected a list of whole numbers."),
+        ("[[], [999, 1000]]", ": entry 1 (counted from 0) has label 1000; expected 0 to 999."),
+        ("[[-1]]", ": entry 0 (counted from 0) has label -1; expected 0 to 999."),
+        (json.dumps([[]] * 50_001), " has 50,001 entries; expected 50,000, one per image."),
     ],
 )
 def test_another_file_with_that_name_is_an_error(tmp_path: Path, text: str, error: str) -> None:
     found = refusal(tmp_path / "set", val_of(tmp_path, [1], Classes.of(imagenet())), text)
-    assert found.startswith(f"{tmp_path}/set/real.json: {error}")
+    assert found.startswith(f"{tmp_path}/set/real.json{error}")
     assert found.endswith(AGAIN)
 
 

@@ -107,9 +107,9 @@ def test_ambiguous_keys_are_refused_with_a_list_and_settled_by_keys(tmp_path: Pa
         f"Their keys are: 'a' (int, 0), 'b' (int, 0), 'c' (float, 0.5), 'left' (bytes, JPEG of {len(photo(0)):,} "
         f"bytes), 'right' (bytes, JPEG of {len(photo(9)):,} bytes). Choose with --keys image=KEY,label=KEY."
     )
-    found = "which key contains the image? By their values, the keys left, right may."
+    found = "it is unclear which key contains the image. By their values, the keys left, right may."
     assert refusal(path) == f"{path}: {found} {listed}"
-    found = "which key contains the label? By their values, the keys a, b may."
+    found = "it is unclear which key contains the label. By their values, the keys a, b may."
     assert refusal(path, keys="image=left") == f"{path}: {found} {listed}"
     rows = open_source(path, keys="image=right,label=b").splits["train"]
     assert {rows.read(row): int(rows.labels[row]) for row in range(6)} == {photo(n + 9): n % 3 for n in range(6)}
@@ -120,6 +120,7 @@ def test_ambiguous_keys_are_refused_with_a_list_and_settled_by_keys(tmp_path: Pa
 def test_records_without_an_image_are_refused_with_their_keys(tmp_path: Path) -> None:
     path = write(tmp_path / "train.tfrecord", {"text": b"hello", "ids": [1, 2, 3]})
     assert refusal(path) == (
-        f"{path}: which key contains the image? By their values, no key does. Their keys are: 'ids' (3 x int, 1), "
+        f"{path}: it is unclear which key contains the image. By their values, no key does. Their keys are: 'ids' "
+        f"(3 x int, 1), "
         "'text' (bytes, b'hello'). Choose with --keys image=KEY,label=KEY."
     )

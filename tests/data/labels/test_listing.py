@@ -184,7 +184,7 @@ def test_kaggles_train_list_has_line_numbers_and_the_class_is_the_folder() -> No
         ("n01443537/n01443537_2.JPEG", "n01443537"),
     ]
     assert listed.notes == (
-        "LIST: its numbers count lines, as in Kaggle's lists; the class of an image is its folder.",
+        "LIST: its numbers are line numbers, as in Kaggle's lists; the class of an image is its folder.",
     )
 
 
@@ -239,7 +239,7 @@ def test_a_parquet_file_of_images_or_without_labels_is_not_a_list(tmp_path: Path
 
 def test_errors_in_a_parquet_list_name_the_row(tmp_path: Path) -> None:
     for columns, found in (
-        ({"path": ["a.jpg", None], "label": [1, 2]}, "LIST, row 1: has no path"),
+        ({"path": ["a.jpg", None], "label": [1, 2]}, "LIST, row 1 has no image path"),
         ({"path": ["a.jpg", "b.jpg"], "label": [1.0, 2.5]}, "LIST, row 1: the label 2.5 is not a class"),
         ({"path": ["a.jpg", "a.jpg"], "label": [1, 1]}, "LIST: rows 0 and 1 both name a.jpg"),
     ):
@@ -258,7 +258,7 @@ def test_a_parquet_list_of_more_rows_than_there_are_images_is_an_error(
     ):
         parquet_sheet(file, "LIST")
     assert str(error.value) == (
-        "LIST: has 11 rows, but a list of images may have at most 10. The file is damaged or is something else. "
+        "LIST has 11 rows, but a list of images may have at most 10. The file is damaged or is something else. "
         "Replace it, or leave it out with --exclude."
     )
 
@@ -268,32 +268,32 @@ def test_a_damaged_parquet_list_is_an_error(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[4:2000] = bytes(1996)
     path.write_bytes(data)
-    with path.open("rb") as file, pytest.raises(TenchError, match="LIST: cannot be read as Parquet"):
+    with path.open("rb") as file, pytest.raises(TenchError, match="LIST cannot be read as Parquet"):
         listed_from(parquet_sheet(file, "LIST"))
 
 
 @pytest.mark.parametrize(("lines", "expected"), [
-    (["path,label"], "LIST: names no images, only columns: path, label."),
+    (["path,label"], "LIST has column names but no rows: path, label."),
     (["a.jpg 0", "b.jpg,1"],
-     "LIST, line 2: has columns, but line 1 has a path and a label with a space between them. All lines of a list must "
-     "have the same form. Correct the line."),
+     "LIST, line 2 has columns, but line 1 has a path and a label with a space between them. All lines of a list "
+     "must have the same form. Correct the line."),
     (["", "a.jpg,0", "b.jpg 1"],
-     "LIST, line 3: has 1 columns, but line 2 has 2 (separated by ','). Quote cells that contain the separator, or "
+     "LIST, line 3 has 1 columns, but line 2 has 2 (separated by ','). Quote cells that contain the separator, or "
      "correct the line."),
-    (["path,label", "a.jpg,0", "b,c.jpg,1"], "LIST, line 3: has 3 columns, but line 1 has 2 (separated by ',')."),
-    (['{"path": "a.jpg", "label": 0}', "b.jpg 1"], "LIST, line 2: is not a JSON object, but line 1 is."),
-    (['{"path": "a.jpg", "label": 0}', '{"path": "b.jpg", "label'], "LIST, line 2: is not a JSON object, but line 1"),
-    (['{"path": "a.jpg", "label": 0}', '{"label": 0}'], "LIST, line 2: has no path of an image."),
+    (["path,label", "a.jpg,0", "b,c.jpg,1"], "LIST, line 3 has 3 columns, but line 1 has 2 (separated by ',')."),
+    (['{"path": "a.jpg", "label": 0}', "b.jpg 1"], "LIST, line 2 is not a JSON object, but line 1 is."),
+    (['{"path": "a.jpg", "label": 0}', '{"path": "b.jpg", "label'], "LIST, line 2 is not a JSON object, but line 1"),
+    (['{"path": "a.jpg", "label": 0}', '{"label": 0}'], "LIST, line 2 has no image path."),
     (['{"path": "a.jpg", "label": 1}', '{"path": "b.jpg", "label": true}'], "LIST, line 2: True is not a label."),
     (['{"path": "a.jpg", "label": true}'], "LIST, line 1: True is not a label. Write a number, a name or"),
     (["path,label", 'a.jpg,"[1, 2"'], "LIST, line 2: '[1, 2' is not a label."),
     (["path,label", 'a.jpg,"[[1]]"'], "LIST, line 2: '[[1]]' is not a label."),
-    (["path,label", ",1"], "LIST, line 2: has no path of an image."),
-    (["path,label", 'a.jpg,1', '"b.jpg,2'], "LIST, line 3: cannot be read as columns (unexpected end of data)."),
+    (["path,label", ",1"], "LIST, line 2 has no image path."),
+    (["path,label", 'a.jpg,1', '"b.jpg,2'], "LIST, line 3 cannot be read as columns (unexpected end of data)."),
     (["a.jpg 0", "b.jpg cat", "c.jpg 1"],
-     "LIST: labels are numbers or names, but line 1 has 0 and line 2 has 'cat', and one kind occurs only once. Correct "
-     "it."),
-    (["a.jpg cat", "b.jpg 1"], "LIST: labels are numbers or names, but line 2 has 1 and line 1 has 'cat', and one"),
+     "LIST: labels must be all numbers or all names, but line 1 has 0 and line 2 has 'cat'. One kind occurs only "
+     "once. Correct it."),
+    (["a.jpg cat", "b.jpg 1"], "LIST: labels must be all numbers or all names, but line 2 has 1 and line 1 has"),
     (["a.jpg 0", "b.jpg 1.5"], "LIST, line 2: the label 1.5 is not a class. Classes are whole numbers"),
     (["a.jpg 0", "b.jpg 1e3"], "LIST, line 2: the label 1e3 is not a class."),
     (["a.jpg 0", "b.jpg -2"], "LIST, line 2: the label -2 is not a class."),
@@ -315,7 +315,7 @@ def test_a_list_that_is_not_utf_8_is_an_error_that_names_the_line() -> None:
 
 
 @pytest.mark.parametrize(("lines", "expected"), [
-    (["1\t2\ta.jpg", "b.jpg 1"], "LIST, line 2: should be an id (a whole number), one or more labels"),
+    (["1\t2\ta.jpg", "b.jpg 1"], "LIST, line 2 must be an id (a whole number), one or more labels"),
     (["1\t0\ta.jpg", "2\t1e20\tb.jpg"], "LIST, line 2: the label 1e+20 is not a class."),
     (["1\t0\ta.jpg", "2\t-3\tb.jpg"], "LIST, line 2: the label -3 is not a class."),
     (["1\t0\ta.jpg", "2\t0\ta.jpg"], "LIST: lines 1 and 2 both name a.jpg with the same label."),

@@ -50,15 +50,15 @@ def test_a_zip_that_is_not_a_workbook_is_an_error() -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as book:
         book.writestr("a.txt", "x")
-    assert refusal(file) == "BOOK: is a zip archive but not an Excel workbook. Save it as .xlsx or .csv."
+    assert refusal(file) == "BOOK is a zip archive but not an Excel workbook. Save it as .xlsx or .csv."
     assert refusal(io.BytesIO(b"PK\3\4 truncated")) == (
-        "BOOK: is a damaged Excel workbook (File is not a zip file). Copy or save it again."
+        "BOOK is a damaged Excel workbook (File is not a zip file). Copy or save it again."
     )
 
 
 def test_a_workbook_that_unpacks_to_too_much_is_an_error() -> None:
     assert refusal(workbook(strings=" " * 100_000), Limits(member_bytes=50_000)) == (
-        "BOOK: unpacks to more than 50,000 bytes. Save the sheet of labels as CSV."
+        "BOOK unpacks to more than 50,000 bytes. Save the sheet of labels as CSV."
     )
 
 
@@ -73,4 +73,4 @@ def test_a_workbook_that_unpacks_to_too_much_is_an_error() -> None:
     ("<row>", "mismatched tag: line 1, column 95"),
 ])  # fmt: skip
 def test_a_damaged_sheet_is_an_error(rows: str, found: str) -> None:
-    assert refusal(workbook(rows)) == f"BOOK: is damaged XML ({found}). Copy or export the file again."
+    assert refusal(workbook(rows)) == f"BOOK is damaged XML ({found}). Copy or export the file again."

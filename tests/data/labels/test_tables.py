@@ -150,12 +150,13 @@ def test_coco_names_the_classes_of_its_images_in_the_order_of_its_categories() -
 
 @pytest.mark.parametrize(("more", "expected"), [
     ({"annotations": [{"image_id": 9, "category_id": 2}]},
-     "LIST: annotation 0 refers to the image 9, which is not among its 2 images. Export or download the file again."),
+     "LIST: annotation 0 refers to the image 9, which is not among the file's 2 images. Export or download the "
+     "file again."),
     ({"annotations": [{"image_id": 7, "category_id": 3}]},
-     "LIST: annotation 0 refers to the category 3, which is not among its 2 categories. Export or download the file "
-     "again."),
+     "LIST: annotation 0 refers to the category 3, which is not among the file's 2 categories. Export or download "
+     "the file again."),
     ({"images": [{"id": 7}]},
-     "LIST: has `images` and `annotations` as COCO does, but an entry lacks 'file_name'. Images need `id` and "
+     "LIST has `images` and `annotations` as COCO does, but an entry lacks 'file_name'. Images need `id` and "
      "`file_name`, annotations `image_id` and `category_id`, categories `id` and `name`."),
 ])  # fmt: skip
 def test_a_dangling_reference_in_coco_is_an_error(more: dict[str, Any], expected: str) -> None:
@@ -200,12 +201,12 @@ def test_cvats_export_gives_the_tags_of_images() -> None:
 def test_hostile_xml_is_an_error(xml: str, found: str) -> None:
     with pytest.raises(TenchError) as error:
         cvat_entries(xml.encode(), "LIST")
-    assert str(error.value) == f"LIST: is damaged XML ({found}). Copy or export the file again."
+    assert str(error.value) == f"LIST is damaged XML ({found}). Copy or export the file again."
 
 
 @pytest.mark.parametrize("text", ['{"a.jpg": "x",', "[" * 100_000, '[{"image": "a.jpg"}, {'])
 def test_damaged_json_is_an_error(text: str) -> None:
-    with pytest.raises(TenchError, match=r"^LIST: is damaged JSON \(.*\)\. Copy or create it again\.$"):
+    with pytest.raises(TenchError, match=r"^LIST is damaged JSON \(.*\)\. Copy or create it again\.$"):
         text_sheet(text, "LIST")
 
 

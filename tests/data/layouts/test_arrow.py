@@ -85,7 +85,7 @@ def test_another_label_column_is_chosen_by_keys(tmp_path: Path) -> None:
     assert dataset.classes.ids == ("blue", "red")
     assert dataset.notes[0] == "Images: column image; labels: column colour."
     assert refusal(path, label="size").startswith(
-        f"{path}: has no column 'size' for the labels. Its columns are: image (struct<"
+        f"{path} has no column 'size' for the labels. Its columns are: image (struct<"
     )
 
 
@@ -112,6 +112,6 @@ def test_a_row_without_an_image_is_refused(tmp_path: Path) -> None:
     rows = pa.table({"image": pa.array([photo(1), None], pa.binary()), "label": [0, 1]})
     path = write(tmp_path / "train.arrow", rows)
     assert refusal(path) == (
-        f"{path}, row 1 (counted from 0): contains no image in 'image'. Images that are only referred to by path are "
+        f"{path}, row 1 (counted from 0) contains no image in 'image'. Images that are only referred to by path are "
         f"not read. Write the file again with the images inside, or remove the row."
     )

@@ -74,8 +74,7 @@ def test_clutter_of_256_is_not_a_class_and_strays_are_named(tmp_path: Path) -> N
     assert dataset.notes == (
         "Caltech-256 has 256 categories; 4 were found.",
         "Left out 1 image of 257.clutter, which is not a class.",
-        "Left out 4 files that are not images of a category: 056.dog/greg/vision309/1.jpg, 198.spider/RENAME2, "
-        "notes/1.jpg, readme.txt.",
+        "Left out 4 stray files: 056.dog/greg/vision309/1.jpg, 198.spider/RENAME2, notes/1.jpg, readme.txt.",
     )
 
 
@@ -164,7 +163,7 @@ def test_folders_without_images_are_left_out_and_a_note_says_so(tmp_path: Path) 
     assert dataset.classes.ids == ("Faces", "car_side")
     assert dataset.notes[1:] == (
         "Left out folders without images: ant, bee.",
-        "Left out 2 files that are not images of a category: ant/list.txt, bee/x/1.jpg.",
+        "Left out 2 stray files: ant/list.txt, bee/x/1.jpg.",
     )
 
 
@@ -176,7 +175,7 @@ def test_images_next_to_the_set_are_counted(tmp_path: Path) -> None:
 def test_both_sets_in_one_folder_are_an_error(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "set", [*images_101(), *images_256(["001.ak47", "056.dog"])])
     assert refusal(path) == (
-        f"{path}: contains {path}/{C101} (Caltech-101) and {path}/{C256} (Caltech-256). Pass one of them."
+        f"{path} contains {path}/{C101} (Caltech-101) and {path}/{C256} (Caltech-256). Pass one of them."
     )
 
 

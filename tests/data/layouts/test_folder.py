@@ -143,7 +143,7 @@ def test_two_folders_of_one_split_are_an_error(tmp_path: Path, names: tuple[str,
     path = make(tmp_path / "set", *(f"{name}/{cls}/a.jpg" for name in folders for cls in ("cat", "dog")))
     first, second = sorted(names)
     assert refusal(path) == (
-        f"{path}: has both {first} and {second}, and both would be the split {split!r}. Leave one out, for example "
+        f"{path} has both {first} and {second}, and both would be the split {split!r}. Leave one out, for example "
         f"with --exclude /{second}. If they are classes: --classes-at 1."
     )
 
@@ -158,8 +158,8 @@ def test_a_class_may_be_named_like_a_split(tmp_path: Path, split: str) -> None:
 def test_flat_folders_that_are_named_like_splits_next_to_another_lead_to_a_question(tmp_path: Path) -> None:
     path = make(tmp_path / "set", *(f"{name}/a.jpg" for name in ("apple", "test", "train")))
     assert refusal(path) == (
-        f"{path}: test, train are named like splits, but apple is next to them. If they are splits, leave out the "
-        "others: --exclude /apple. If all are classes: --classes-at 1."
+        f"{path}: folders named like splits (test, train) are next to other folders (apple). If the former are "
+        "splits, leave out the others: --exclude /apple. If all are classes: --classes-at 1."
     )
     dataset = read(path, classes_at="1")
     assert dataset.classes.ids == ("apple", "test", "train")
@@ -279,15 +279,15 @@ def test_an_annotation_of_a_missing_image_is_an_error_with_its_line(tmp_path: Pa
     (tiny(tmp_path / "tiny") / "val/images/val_0.JPEG").unlink()
     (tmp_path / "tiny/val/images/val_2.JPEG").unlink()
     assert refusal(tmp_path / "tiny") == (
-        f"{tmp_path}/tiny/val/val_annotations.txt, line 2: no image val_0.JPEG; 2 of the 3 images that it names are "
-        f"missing. Perhaps not everything was unpacked."
+        f"{tmp_path}/tiny/val/val_annotations.txt, line 2: there is no image val_0.JPEG; 2 of the 3 images that the "
+        "file names are missing. The archive may not be fully unpacked."
     )
 
 
 def test_an_image_without_an_annotation_is_an_error_that_names_it(tmp_path: Path) -> None:
     path = make(tiny(tmp_path / "tiny"), "val/images/val_3.JPEG")
     assert refusal(path) == (
-        f"{path}/val/images/val_3.JPEG: has no line in {path}/val/val_annotations.txt, so its class is unknown."
+        f"{path}/val/images/val_3.JPEG has no line in {path}/val/val_annotations.txt, so its class is unknown."
     )
 
 
@@ -302,7 +302,7 @@ def test_two_annotations_that_differ_are_an_error_with_both_lines(tmp_path: Path
 def test_annotations_without_a_train_folder_are_an_error(tmp_path: Path) -> None:
     path = tiny(tmp_path / "tiny")
     (path / "train").rename(tmp_path / "train")
-    assert refusal(path) == f"{path}: has val but no folder train, which would define the classes."
+    assert refusal(path) == f"{path} has val but no folder train, which would define the classes."
 
 
 def test_a_class_without_validation_images_is_noted(tmp_path: Path) -> None:
@@ -353,24 +353,22 @@ def test_an_empty_class_folder_is_a_class_if_a_list_of_classes_names_it(tmp_path
 def test_a_validation_folder_of_an_unknown_class_is_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/ant/a.jpg", "train/bee/a.jpg", "val/ant/a.jpg", "val/wasp/a.jpg")
     assert refusal(path) == (
-        f"{path}: 1 of the 2 class folders of val are not in train: 'wasp' (in val/wasp). Both must have the same "
-        "classes. Correct their names, or leave them out, for example with --exclude val/wasp."
+        f"{path}: 1 of the 2 class folders of val are not in train: 'wasp' (in val/wasp). Every class must be in "
+        "train. Rename the folders, or leave them out, for example with --exclude val/wasp."
     )
 
 
 def test_images_that_are_next_to_the_class_folders_are_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/ant/a.jpg", "train/bee/a.jpg", "val/ant/a.jpg", "val/2.jpg", "val/1.jpg")
     assert refusal(path) == (
-        f"{path}/val: 2 images are directly in it, such as 1.jpg. Their class is unknown. Put each image into a folder "
-        f"named after its class, or leave them out, for example with --exclude val/1.jpg."
+        f"{path}/val: 2 images are directly in this folder, such as 1.jpg. Their class is unknown. Put each image "
+        "into a folder named after its class, or leave them out, for example with --exclude val/1.jpg."
     )
     flat = make(tmp_path / "flat", "b.jpg", "a.jpg")
     assert refusal(flat) == (
-        f"{flat}: 2 images are directly in it, such as a.jpg. Their class is unknown. Put each image into a folder "
-        f"named after its class, or add a CSV file of file names and labels.\n"
-        "Found:\n"
-        "  ./  2 images: a.jpg\n"
-        "To classify them with a trained model: tench predict RUN FOLDER."
+        f"{flat}: 2 images are directly in this folder, such as a.jpg. Their class is unknown. Put each image into a "
+        "folder named after its class, or add a CSV file of file names and labels.\nFound:\n  ./  2 images: "
+        "a.jpg\nTo classify them with a trained model: tench predict RUN FOLDER."
     )
 
 
@@ -392,7 +390,7 @@ def test_a_validation_folder_without_images_is_left_out_and_a_note_says_so(tmp_p
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "set/a").mkdir(parents=True)
-    expected = f"{tmp_path}/set: contains no images. Expected a folder of class folders with images in them."
+    expected = f"{tmp_path}/set contains no images. Expected a folder of class folders with images in them."
     assert refusal(tmp_path / "set") == expected
     make(tmp_path / "set", "a/notes.txt", "b/.hidden.jpg")
     assert refusal(tmp_path / "set") == (
@@ -405,10 +403,8 @@ def test_a_folder_of_one_class_is_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/n01440764/a.jpg", "train/n01440764/b.jpg")
     assert refusal(path) == (
         f"{path}: all 2 images are in the folder train/n01440764. A classifier needs at least two classes. Put the "
-        f"images of each into a separate folder, or add a CSV file of file names and labels.\n"
-        "Found:\n"
-        "  train/n01440764/  2 images: a.jpg\n"
-        "To classify them with a trained model: tench predict RUN FOLDER."
+        "images of each class into a separate folder, or add a CSV file of file names and labels.\nFound:\n  "
+        "train/n01440764/  2 images: a.jpg\nTo classify them with a trained model: tench predict RUN FOLDER."
     )
 
 
@@ -503,7 +499,8 @@ def test_a_classes_txt_that_is_too_large_to_read_is_refused_rather_than_ignored(
         file.truncate(20 * 2**30)
     found = refusal(tmp_path / "set").replace(str(tmp_path / "set"), "SOURCE")
     assert found == (
-        "SOURCE/classes.txt: has 21,474,836,480 bytes, but a class list may have at most 16,777,216. The file is "
+        "SOURCE/classes.txt: the file has 21,474,836,480 bytes, but a class list may have at most 16,777,216. The "
+        "file is "
         "damaged or is something else. Replace it, or move it out of the dataset."
     )
 

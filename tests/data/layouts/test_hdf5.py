@@ -100,7 +100,7 @@ def test_keys_choose_among_several_datasets(tmp_path: Path) -> None:
         tmp_path / "set.h5", {"a": images(4, 6, 5), "b": images(4, 6, 5), "c": np.arange(4), "d": np.arange(4)}
     )
     assert refusal(path).startswith(
-        f"{path}: which arrays contain the images and labels of train? Possible images: set.h5/a"
+        f"{path}: it is unclear which arrays contain the images and labels of train. Possible images: set.h5/a"
     )
     assert open_source(path, keys="image=a,label=d").notes[0] == "Images: set.h5/a; labels: set.h5/d."
 
@@ -131,4 +131,4 @@ def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     path = write(tmp_path / "set.h5", {"images": images(4, 6, 5), "labels": np.arange(4)})
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "h5py" else find(name, *more))
-    assert refusal(path) == f"{path}: is an HDF5 file, which requires h5py: pip install 'tench[interop]'"
+    assert refusal(path) == f"{path} is an HDF5 file, which requires h5py: pip install 'tench[interop]'"

@@ -146,8 +146,8 @@ def test_a_devkit_next_to_train_alone_gives_names_and_counts(tmp_path: Path) -> 
     dataset = read(tmp_path)
     assert dataset.classes.names == ("words",) * 6
     assert dataset.notes == (
-        "train has 21 images, the devkit counts 18; 3 classes differ: n01440764 has 4 of 3, n02092002 has 4 of 3, "
-        "n02100735 has 4 of 3.",
+        "train has 21 images, but the devkit lists 18. They differ in 3 classes: n01440764 has 4 instead of 3, "
+        "n02092002 has 4 instead of 3, n02100735 has 4 instead of 3.",
         "There is no split val: neither ILSVRC2012_img_val.tar nor a folder val was found.",
     )
 
@@ -167,7 +167,7 @@ def test_the_patch_of_test_replaces_the_images_it_repairs(tmp_path: Path) -> Non
     write(tmp_path, {"ILSVRC2012_img_test_patch_v10102019.tar": tar_bytes({f"test/{name}": b"repaired"})})
     dataset = read(tmp_path)
     assert images_of(dataset)["test"] == TRUTH["test"] | {name: (None, b"repaired")}
-    assert "1 image of test replaced by ILSVRC2012_img_test_patch_v10102019.tar." in dataset.notes
+    assert "ILSVRC2012_img_test_patch_v10102019.tar replaces 1 image of test." in dataset.notes
 
 
 def test_the_dogs_of_task_3_are_another_set_and_left_out(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_class_archives_may_be_next_to_a_folder_that_is_not_a_class(tmp_path: Pa
     write(tmp_path / "train", {f"{wnid}.tar": miniature.class_tar(wnid) for wnid in CLASSES} | {"old/list.txt": b""})
     dataset = read(tmp_path)
     assert images_of(dataset) == only("train")
-    assert dataset.notes[0].startswith("Left out 1 file in train that are not its images, such as train/old")
+    assert dataset.notes[0].startswith("Left out 1 other file in train, such as train/old")
 
 
 def test_the_archive_of_train_may_have_been_repacked_with_the_folder_around_it(tmp_path: Path) -> None:
@@ -357,7 +357,7 @@ def test_test_alone_has_no_labels_and_the_thousand_classes(tmp_path: Path) -> No
     dataset = read(miniature.archive_of_test(tmp_path))
     assert images_of(dataset) == only("test")
     assert dataset.classes.ids == wordnet.imagenet()
-    assert dataset.notes[0] == "Its images have no labels; the classes are the 1000 of ILSVRC2012."
+    assert dataset.notes[0] == "The images have no labels, so the classes are the 1000 of ILSVRC2012."
 
 
 # What is recognised.
@@ -423,8 +423,8 @@ def test_val_without_labels_is_an_error_before_anything_large_is_read(tmp_path: 
     place = miniature.val_tar(tmp_path) if packed else write(tmp_path / "val", flat("val"))
     message = refusal(tmp_path)
     assert message == (
-        f"{place}: the images of val are here, but their labels are in a separate file. Put into {tmp_path} "
-        f"one of these: {devkit.WOULD_DO}."
+        f"{place} contains the images of val, but their labels are in a separate file. Add to {tmp_path} one of "
+        f"these: {devkit.WOULD_DO}."
     )
     for name in ("ILSVRC2012_devkit_t12.tar.gz", "ILSVRC2012_bbox_val_v3.tgz", "LOC_val_solution.csv", "synset_labels"):
         assert name in message
@@ -434,15 +434,15 @@ def test_the_archive_of_val_by_itself_has_no_labels_which_is_an_error(tmp_path: 
     path = miniature.val_tar(tmp_path)
     miniature.devkit(tmp_path)  # next to it, but it is not in what was named
     assert refusal(path) == (
-        f"{path}: the images of val are here, but their labels are in a separate file. Pass a folder with it "
-        f"and one of these: {devkit.WOULD_DO}."
+        f"{path} contains the images of val, but their labels are in a separate file. Pass a folder with it and one "
+        f"of these: {devkit.WOULD_DO}."
     )
 
 
 def test_a_devkit_alone_is_an_error_that_says_what_is_missing(tmp_path: Path) -> None:
     miniature.devkit(tmp_path)
     assert refusal(tmp_path) == (
-        f"{tmp_path}: has no images of ILSVRC2012. Pass a folder with ILSVRC2012_img_train.tar and "
+        f"{tmp_path} has no images of ILSVRC2012. Pass a folder with ILSVRC2012_img_train.tar and "
         "ILSVRC2012_img_val.tar in it, or with the folders train and val that were unpacked from them."
     )
 
@@ -471,7 +471,7 @@ def test_two_forms_of_one_split_are_an_error_that_names_both(
     miniature.ilsvrc(tmp_path)
     make(tmp_path)
     assert refusal(tmp_path).startswith(f"{tmp_path}{first} and {tmp_path}{second} both contain the split ")
-    assert "Move one away: the archive, which needs no unpacking, or the unpacked images" in refusal(tmp_path)
+    assert "Keep one and move the other away. The archive needs no unpacking; keep the unpacked" in refusal(tmp_path)
 
 
 def test_two_folders_of_one_split_are_an_error(tmp_path: Path) -> None:
@@ -492,8 +492,8 @@ def test_images_of_val_that_exist_flat_and_in_class_folders_are_an_error(tmp_pat
     miniature.prepared_val(unpacked(tmp_path) / "val")
     name = f"{image_name('val', 5)}.JPEG"
     assert refusal(tmp_path) == (
-        f"{tmp_path}/val: {name} exists twice, as val/{name} and as val/n01440764/{name}. Perhaps images were copied "
-        f"into class folders instead of moved. Remove one of the two."
+        f"{tmp_path}/val: {name} exists twice, as val/{name} and as val/n01440764/{name}. Images may have been copied "
+        "into class folders instead of moved. Remove one of the two."
     )
 
 
@@ -503,8 +503,8 @@ def test_different_numbers_of_labels_and_images_are_an_error_with_both(tmp_path:
     truth = {"ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt": miniature.ground_truth(change)}
     archive = miniature.devkit(tmp_path, miniature.devkit_files() | truth)
     assert refusal(tmp_path) == (
-        f"{archive}: has {len(change)} labels, but {tmp_path}/ILSVRC2012_img_val.tar contains 12 images, and line k is "
-        f"for image k. One of the two is incomplete. Unpack or download it again."
+        f"{archive} has {len(change)} labels, but {tmp_path}/ILSVRC2012_img_val.tar contains 12 images, and line k "
+        "must be the label of image k. One of the two is incomplete. Unpack or download it again."
     )
 
 
@@ -513,15 +513,15 @@ def test_an_image_of_val_without_a_label_is_an_error_with_its_name_and_their_num
     lines = [line for line in miniature.solution().splitlines(keepends=True) if b"00000007" not in line]
     write(tmp_path, {"LOC_val_solution.csv": b"".join(line for line in lines if b"00000009" not in line)})
     assert refusal(tmp_path) == (
-        f"{folder}/ILSVRC2012_val_00000007.JPEG: has no label in {tmp_path}/LOC_val_solution.csv; 2 of 12 images of "
-        f"val are affected. Its labels could be in one of: {devkit.WOULD_DO}."
+        f"{folder}/ILSVRC2012_val_00000007.JPEG has no label in {tmp_path}/LOC_val_solution.csv; 2 of 12 images of "
+        f"val are affected. The labels of val may be in one of: {devkit.WOULD_DO}."
     )
 
 
 def test_an_image_with_another_name_has_no_label(tmp_path: Path) -> None:
     folder = unpacked(tmp_path)
     move(folder / "val/ILSVRC2012_val_00000003.JPEG", folder / "val/a photograph.JPEG")
-    assert "val/a photograph.JPEG: has no label in" in refusal(folder)
+    assert "val/a photograph.JPEG has no label in" in refusal(folder)
 
 
 def test_images_that_are_labelled_by_name_but_not_there_are_noted(tmp_path: Path) -> None:
@@ -540,8 +540,8 @@ def test_a_class_folder_that_contradicts_the_labels_is_an_error_with_both(tmp_pa
     name = "ILSVRC2012_val_00000007.JPEG"
     move(tmp_path / "val/n02012849" / name, tmp_path / "val/n01440764" / name)
     assert refusal(tmp_path) == (
-        f"{tmp_path}/val/n01440764/{name}: is in the folder of class n01440764, but {archive}, line 7 says "
-        "n02012849. One of the two is wrong. Unpack val again, or move the other file away."
+        f"{tmp_path}/val/n01440764/{name} is in the folder of class n01440764, but {archive}, line 7 says n02012849. "
+        "One of the two is wrong. Unpack val again, or move the file with the labels away."
     )
 
 
@@ -584,7 +584,7 @@ def test_fewer_images_of_train_than_the_devkit_counts_are_noted_with_the_classes
     folder = unpacked(tmp_path)
     (folder / "train/n01440764/n01440764_9.JPEG").unlink()
     assert read(folder).notes[-2:] == (
-        "train has 20 images, the devkit counts 21; 1 classes differ: n01440764 has 3 of 4.",
+        "train has 20 images, but the devkit lists 21. They differ in 1 class: n01440764 has 3 instead of 4.",
         NO_CRANE,
     )
 
@@ -593,10 +593,10 @@ def test_files_that_are_not_images_are_counted(tmp_path: Path) -> None:
     folder = unpacked(tmp_path)
     write(folder, {"train/n01440764/list.txt": b"", "train/other/a.JPEG": b"", "val/a.txt": b"", "test/b.txt": b""})
     assert read(folder).notes[:1] + read(folder).notes[-1:] == (
-        "Left out 2 files in train that are not its images, such as train/n01440764/list.txt.",
-        "Left out 1 file in test that are not its images, such as test/b.txt.",
+        "Left out 2 other files in train, such as train/n01440764/list.txt.",
+        "Left out 1 other file in test, such as test/b.txt.",
     )
-    assert "Left out 1 file in val that are not its images, such as val/a.txt." in read(folder).notes
+    assert "Left out 1 other file in val, such as val/a.txt." in read(folder).notes
 
 
 def test_a_class_without_images_is_noted(tmp_path: Path) -> None:
@@ -609,7 +609,7 @@ def test_a_class_without_images_is_noted(tmp_path: Path) -> None:
 
 def test_a_train_archive_without_images_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, {"ILSVRC2012_img_train.tar": tar_bytes({"n01440764.tar": tar_bytes({})})})
-    assert refusal(tmp_path).startswith(f"{tmp_path}/ILSVRC2012_img_train.tar: contains no class images.")
+    assert refusal(tmp_path).startswith(f"{tmp_path}/ILSVRC2012_img_train.tar contains no class images.")
 
 
 @pytest.mark.parametrize("archive", ["ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"])

@@ -15,7 +15,7 @@ from tench.data.table import Dataset
 
 V2 = "imagenetv2-matched-frequency-format-val"
 RESTRICTED = (
-    "Its 200 classes are part of ImageNet's 1,000. A model's logits are restricted to them before the largest is "
+    "The 200 classes are a subset of ImageNet's 1,000. A model's logits are restricted to them before the largest is "
     "chosen."
 )
 
@@ -94,7 +94,7 @@ def test_the_folder_of_v2_itself_and_the_one_above_it_are_the_same(tmp_path: Pat
         f"{imagenet()[10]}/b.jpeg": imagenet()[10],
     }
     assert itself.fingerprint == above.fingerprint
-    assert above.notes[1] == "998 of its 1,000 classes have no images: 0, 1, 3, 4, 5, ... (998 in all)."
+    assert above.notes[1] == "998 of the 1,000 classes have no images: 0, 1, 3, 4, 5, ... (998 in all)."
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,8 @@ def test_all_kinds_of_v2_are_known(tmp_path: Path, folder: str) -> None:
 def test_a_folder_of_v2_that_is_not_an_index_is_an_error(tmp_path: Path, folder: str) -> None:
     path = lay_out(tmp_path / "set", [f"{V2}/0/a.jpeg", f"{V2}/{folder}/b.jpeg"])
     assert refusal(path) == (
-        f"{path}/{V2}/{folder}: is not a class of ImageNet-V2, whose folders are the numbers 0 to 999. Unpack the "
-        f"archive "
-        "again, or move this folder away."
+        f"{path}/{V2}/{folder} is not a class of ImageNet-V2, whose folders are the numbers 0 to 999. Unpack the "
+        "archive again, or move this folder away."
     )
 
 
@@ -152,7 +151,7 @@ def test_classes_without_images_remain_classes(tmp_path: Path) -> None:
     dataset = read(lay_out(tmp_path / "ImageNet-R", [f"{wnid}/1.jpg" for wnid in some]))
     assert dataset.classes.ids == subset("r")
     missing = ", ".join(subset("r")[:5])
-    assert dataset.notes[1] == f"5 of its 200 classes have no images: {missing}."
+    assert dataset.notes[1] == f"5 of the 200 classes have no images: {missing}."
 
 
 @pytest.mark.parametrize("folder", ["n01440764", "docs"])
@@ -160,9 +159,8 @@ def test_a_folder_that_is_not_a_class_of_the_set_is_an_error(tmp_path: Path, fol
     assert "n01440764" not in subset("a")
     path = lay_out(tmp_path / "set", [f"imagenet-a/{subset('a')[0]}/1.jpg", f"imagenet-a/{folder}/1.jpg"])
     assert refusal(path) == (
-        f"{path}/imagenet-a/{folder}: is not a class of ImageNet-A, whose folders are the WordNet ids of its 200 "
-        f"classes. "
-        "Unpack the archive again, or move this folder away."
+        f"{path}/imagenet-a/{folder} is not a class of ImageNet-A, whose folders are the WordNet ids of its 200 "
+        "classes. Unpack the archive again, or move this folder away."
     )
 
 
@@ -190,19 +188,19 @@ def test_images_in_folders_inside_a_class_folder_belong_to_the_class(tmp_path: P
 
 def test_an_image_in_the_sets_own_folder_is_an_error(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "sketch", ["n01440764/1.JPEG", "top.jpg"])
-    assert refusal(path) == (f"{path}/top.jpg: is not in a class folder, so its class is unknown. Move it away.")
+    assert refusal(path) == (f"{path}/top.jpg is not in a class folder, so its class is unknown. Move it away.")
 
 
 def test_several_sets_are_an_error_that_names_them(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "set", [f"imagenet-a/{subset('a')[0]}/1.jpg", f"{V2}/0/1.jpeg"])
     assert refusal(path) == (
-        f"{path}: contains {path}/imagenet-a (ImageNet-A) and {path}/{V2} (ImageNet-V2). Pass one of them."
+        f"{path} contains {path}/imagenet-a (ImageNet-A) and {path}/{V2} (ImageNet-V2). Pass one of them."
     )
 
 
 def test_a_set_without_images_is_an_error(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "imagenet-a", [f"{subset('a')[0]}/1.txt"])
-    assert refusal(path) == f"{path}: contains no images. Unpack the archive again."
+    assert refusal(path) == f"{path} contains no images. Unpack the archive again."
 
 
 @pytest.mark.parametrize(

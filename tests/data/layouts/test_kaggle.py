@@ -90,7 +90,7 @@ def test_unpacked_files_are_preferred_to_the_archive_next_to_them_with_a_note(tm
     write(tmp_path, {name: b"not looked at"})
     dataset = read(tmp_path)
     assert images_of(dataset) == TRUTH
-    assert dataset.notes[0] == f"{name} was not read, because it is unpacked next to it."
+    assert dataset.notes[0] == f"{name} was not read, because the unpacked files are next to it."
 
 
 def test_an_archive_is_preferred_to_the_zip_that_contains_it(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_an_archive_is_preferred_to_the_zip_that_contains_it(tmp_path: Path) -> 
     write(tmp_path, {ZIP: b"not looked at"})
     dataset = read(tmp_path)
     assert images_of(dataset) == TRUTH
-    assert dataset.notes[0] == f"{ZIP} was not read, because it is unpacked next to it."
+    assert dataset.notes[0] == f"{ZIP} was not read, because the unpacked files are next to it."
 
 
 @pytest.mark.parametrize("source", INSIDE)
@@ -115,7 +115,7 @@ def test_the_numbers_in_the_lists_are_never_labels(tmp_path: Path, source: str) 
     write(tmp_path, {"LOC_sample_submission.csv": miniature.kaggle_texts()["LOC_sample_submission.csv"]})
     message = refusal(tmp_path / source)
     assert message.startswith(
-        f"{tmp_path}/ILSVRC/Data/CLS-LOC/val: the images of val are here, but their labels are in a separate file."
+        f"{tmp_path}/ILSVRC/Data/CLS-LOC/val contains the images of val, but their labels are in a separate file."
     )
     assert message.endswith(f"one of these: {devkit.WOULD_DO}.")
 
@@ -180,14 +180,14 @@ def test_other_sets_are_left_to_other_layouts(tmp_path: Path, name: str) -> None
 def test_an_archive_without_the_tree_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, {PACKAGE: miniature.tar_bytes({"ILSVRC/readme.txt": b"x"})})
     assert refusal(tmp_path) == (
-        f"{tmp_path}: should contain one folder ILSVRC/Data/CLS-LOC, found none. Pass the folder that contains ILSVRC."
+        f"{tmp_path} must contain one folder ILSVRC/Data/CLS-LOC, found none. Pass the folder that contains ILSVRC."
     )
 
 
 def test_two_trees_in_one_folder_are_an_error_that_names_both(tmp_path: Path) -> None:
     write(tmp_path, {f"{name}/Data/CLS-LOC/train/n01440764/a.JPEG": b"x" for name in ("ILSVRC", "copy/ILSVRC")})
     assert refusal(tmp_path) == (
-        f"{tmp_path}: should contain one folder ILSVRC/Data/CLS-LOC, found {tmp_path}/ILSVRC/Data/CLS-LOC and "
+        f"{tmp_path} must contain one folder ILSVRC/Data/CLS-LOC, found {tmp_path}/ILSVRC/Data/CLS-LOC and "
         f"{tmp_path}/copy/ILSVRC/Data/CLS-LOC. Pass the folder that contains ILSVRC."
     )
 
@@ -195,8 +195,8 @@ def test_two_trees_in_one_folder_are_an_error_that_names_both(tmp_path: Path) ->
 def test_a_tree_without_images_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "ILSVRC/Data/CLS-LOC/train/n01440764").mkdir(parents=True)
     assert refusal(tmp_path) == (
-        f"{tmp_path}/ILSVRC/Data/CLS-LOC: contains no images in train, val or test. "
-        "Perhaps not everything was unpacked."
+        f"{tmp_path}/ILSVRC/Data/CLS-LOC contains no images in train, val or test. The archive may not be fully "
+        "unpacked."
     )
 
 
@@ -204,7 +204,7 @@ def test_a_csv_that_lacks_an_image_is_an_error(tmp_path: Path) -> None:
     miniature.kaggle(tmp_path)
     write(tmp_path, {"LOC_val_solution.csv": miniature.solution(VAL[:-1])})
     assert refusal(tmp_path).startswith(
-        f"{tmp_path}/ILSVRC/Data/CLS-LOC/val/{image_name('val', 12)}.JPEG: has no label in "
+        f"{tmp_path}/ILSVRC/Data/CLS-LOC/val/{image_name('val', 12)}.JPEG has no label in "
         f"{tmp_path}/LOC_val_solution.csv; 1 of 12 images of val are affected."
     )
 
@@ -226,7 +226,7 @@ def test_an_invalid_line_of_the_mapping_is_an_error_with_its_number(tmp_path: Pa
     miniature.kaggle(tmp_path)
     write(tmp_path, {"LOC_synset_mapping.txt": f"n01440764 tench\n{line}\nn02100735 dog\n".encode()})
     assert refusal(tmp_path) == (
-        f"{tmp_path}/LOC_synset_mapping.txt, line 2: should be a WordNet id and the names of its class, such as "
+        f"{tmp_path}/LOC_synset_mapping.txt, line 2: expected a WordNet id and the names of its class, such as "
         f"'n01440764 tench, Tinca tinca', found {line!r}. Download the file again."
     )
 

@@ -111,7 +111,7 @@ def test_images_in_two_folders_lead_to_a_question_that_an_option_answers(folder:
     )
     assert opened(folder, images="B")[0] == {"train": {"B/1.jpg": "x", "B/2.jpg": "y"}}
     assert refused(folder, images="C") == (
-        "SET: has no folder C for --images. Pass a path relative to it; it has: A/, B/."
+        "SET has no folder C for --images. Pass a path relative to SET. Its folders: A/, B/."
     )
     assert truth(tench.open_source(folder.path / "labels.csv", images="B")) == {
         "train": {"B/1.jpg": "x", "B/2.jpg": "y"}
@@ -147,7 +147,7 @@ def test_a_kaggle_competition_has_test_images_without_labels(folder: Folder) -> 
     assert notes == [
         "train.csv: the labels come from column 'diagnosis'.",
         "The classes of the lists are only numbers.",
-        "2 images in test_images/ in no list: read as test, without labels.",
+        "test_images/ contains 2 images that no list names: read as test, without labels.",
     ]
 
 
@@ -180,7 +180,7 @@ def test_fastais_table_lists_both_splits_and_goes_with_the_folders(folder: Folde
         for split, start in (("train", "train"), ("val", "valid"))
     }
     assert notes == [
-        "labels.csv: the split of an image is named by its folder (train and val).",
+        "labels.csv: the folder of an image names its split (train and val).",
         "labels.csv: the labels come from column 'label'.",
         "labels.csv: the class numbers are named after the folders of the images.",
     ]
@@ -241,8 +241,8 @@ def test_lists_without_labels_divide_the_images_of_a_table(folder: Folder) -> No
     assert len(found["train"]) == 6
     assert "train_val_list.txt lists the images of train." in notes
     assert (
-        "Data_Entry_2017.csv: 2 of 8 cells of column 'finding labels' contain several labels, with '|' between them, "
-        "for example 'Edema|Mass'." in notes
+        "Data_Entry_2017.csv: 2 of 8 cells of column 'finding labels' contain several labels, separated by '|', for "
+        "example 'Edema|Mass'." in notes
     )
 
 
@@ -265,7 +265,7 @@ def test_a_regular_expression_gives_the_split_of_the_images_of_a_table(folder: F
         "test": {"x/3_test.jpg": "a", "x/4_test.jpg": "b"},
     }
     assert refused(folder, split_from="(train)") == (
-        "--split-from (train): finds no split in x/3_test.jpg. Its first group must name one."
+        "--split-from (train) finds no split in x/3_test.jpg. The first group must match the name of a split."
     )
 
 
@@ -312,8 +312,8 @@ def test_a_file_that_contradicts_the_folders_is_a_question(folder: Folder) -> No
     wrong = {name: "dog" if name == "cat/cat2.jpg" else name[:3] for name in PETS}
     folder.text("labels.csv", "image,label", *(f"{name[4:]},{label}" for name, label in wrong.items()))
     assert refused(folder) == (
-        "labels.csv, line 4: labels cat/cat2.jpg 'dog', but its folder is another class. Choose with --label folder or "
-        "--label label."
+        "labels.csv, line 4 labels cat/cat2.jpg as 'dog', but the folder of the image is another class. Choose with "
+        "--label folder or --label label."
     )
     assert opened(folder, label="label")[0] == {"train": wrong}
     dataset = tench.open_source(folder.path, label="folder")
@@ -345,8 +345,8 @@ def test_one_of_several_columns_that_agrees_leaves_the_folders_to_be_read(folder
     dataset = tench.open_source(folder.path)
     assert dataset.layout == "folder"
     assert (
-        f"{folder.path}/noisy_imagenette.csv: column 'noisy_labels_0' agrees with the class folders, which are used; "
-        "for its other columns ('noisy_labels_50') use --label COLUMN." in dataset.notes
+        f"{folder.path}/noisy_imagenette.csv: column 'noisy_labels_0' agrees with the class folders, which are used. "
+        "For the other columns ('noisy_labels_50'), use --label COLUMN." in dataset.notes
     )
     found, _ = opened(folder, label="noisy_labels_50")
     assert found["val"] == {names[at]: AB[at % 2] for at in range(6, 12)}
@@ -359,7 +359,7 @@ def test_coarser_labels_than_the_folders_are_read_with_a_note(folder: Folder) ->
     found, notes = opened(folder)
     assert set(found["train"].values()) == {"cat", "dog"}
     assert notes[0] == (
-        "labels.csv: its 2 labels are used, not the 3 folders of the images, which each have one label; to use the "
+        "labels.csv: its 2 labels are used, not the 3 folders of the images, each of which has one label. To use the "
         "folders: --label folder."
     )
 
@@ -439,23 +439,23 @@ def damaged(name: str, data: bytes) -> Callable[[Folder], None]:
 
 @pytest.mark.parametrize(("make", "expected"), [
     (damaged("l.csv", b"image,label\n000.jpg,a\n001.jpg,b,c\n"),
-     "l.csv, line 3: has 3 columns, but line 1 has 2 (separated by ','). Quote cells that contain the separator, or "
+     "l.csv, line 3 has 3 columns, but line 1 has 2 (separated by ','). Quote cells that contain the separator, or "
      "correct the line."),
     (damaged("l.csv", b"image,label\n000.jpg,a\n001.jpg,\n"),
      "l.csv, line 3: '001.jpg' has no label; 1 of 2 images have none. Only images of the split test may lack labels."),
     (damaged("l.csv", b"image,label\n000.jpg,a\n009.jpg,b\n001.jpg,b\n"),
-     "l.csv, line 3: no image SET/009.jpg; 1 of the 3 images of the list are missing. They were searched for in the "
-     "whole source, with and without their suffix. Add the images, remove them from the list, or pass their folder "
-     "with --images FOLDER."),
+     "l.csv, line 3: there is no image SET/009.jpg; 1 of the 3 images of the list are missing. They were searched "
+     "for in the whole source, with and without their suffix. Add the images, remove them from the list, or pass "
+     "their folder with --images FOLDER."),
     (damaged("l.csv", b"image,label\n000.jpg,caf\xe9\n"),
      "l.csv, line 2: the byte 0xe9 is not UTF-8 text. Save the file as UTF-8 (iconv -f WINDOWS-1252 -t UTF-8, if it is "
      "from Windows)."),
     (damaged("l.json", b'{"000.jpg": "a"'),
-     "l.json: is damaged JSON (Expecting ',' delimiter: line 1 column 16 (char 15)). Copy or create it again."),
+     "l.json is damaged JSON (Expecting ',' delimiter: line 1 column 16 (char 15)). Copy or create it again."),
     (damaged("l.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)),
-     "l.xls: is an Excel file in the old format (.xls). Save it as .xlsx or .csv."),
+     "l.xls is an Excel file in the old format (.xls). Save it as .xlsx or .csv."),
     (damaged("l.xlsx", b"PK\3\4"),
-     "l.xlsx: is a damaged Excel workbook (File is not a zip file). Copy or save it again."),
+     "l.xlsx is a damaged Excel workbook (File is not a zip file). Copy or save it again."),
 ])  # fmt: skip
 def test_a_label_file_that_cannot_be_used_is_an_error(
     folder: Folder, make: Callable[[Folder], None], expected: str
@@ -472,9 +472,9 @@ def test_a_list_of_val_next_to_class_folders_of_train_is_refused_with_the_comman
     with pytest.raises(TenchError) as error:
         tench.open_source(folder.path)
     assert str(error.value) == (
-        f"{folder.path}/val.csv: lists 2 of 5 images; the others are in 2 folders (train/cat, train/dog). To train on "
+        f"{folder.path}/val.csv lists 2 of 5 images; the others are in 2 folders (train/cat, train/dog). To train on "
         f"the folders and validate on the list: tench train {folder.path}/train --val {folder.path}/val.csv. If the "
-        "folders are the classes, give --label folder; to read only the listed images, --label label."
+        "folders are the classes, pass --label folder; to read only the listed images, pass --label label."
     )
 
 
@@ -492,8 +492,8 @@ def test_lists_of_only_val_and_test_are_refused_because_their_images_would_be_tr
     with pytest.raises(TenchError) as error:
         tench.open_source(folder.path)
     assert str(error.value) == (
-        f"{folder.path}/test_list.txt: lists 2 images as test, but nothing lists the images of train. Put a list of "
-        "these next to it, for example train.txt; or take all images as train: --exclude test_list.txt --exclude "
+        f"{folder.path}/test_list.txt lists 2 images as test, but no file lists the images of train. Put such a list "
+        "next to it, for example train.txt, or use all images as train: --exclude test_list.txt --exclude "
         "val_list.txt"
     )
     assert len(tench.open_source(folder.path, exclude=("test_list.txt", "val_list.txt")).splits["train"]) == 12
@@ -510,7 +510,8 @@ def test_a_label_file_larger_than_any_is_refused(folder: Folder, monkeypatch: py
         file.write(b"[")
         file.truncate(2**27 + 1)
     assert refused(folder) == (
-        "labels.json: has 134,217,729 bytes, but a label file may have at most 134,217,728. The file is damaged or is "
+        "labels.json: the file has 134,217,729 bytes, but a label file may have at most 134,217,728. The file is "
+        "damaged or is "
         "something else. Replace it, or move it out of the dataset."
     )
 

@@ -132,8 +132,8 @@ def test_caffes_lists_are_read(tmp_path: Path) -> None:
     assert dataset.splits["test"].labels.tolist() == [-1, -1]
     assert listing(dataset, "test") == {f"ILSVRC2012_test_0000000{at}.JPEG": None for at in (1, 2)}
     assert set(dataset.notes) >= {
-        f"{path}/test.txt: not used for labels, because those of ILSVRC2012's test images are not public.",
-        "2 of 2 images of test without a label.",
+        f"{path}/test.txt is not used for labels, because those of ILSVRC2012's test images are not public.",
+        "2 of 2 images of test have no label.",
     }
 
 
@@ -189,7 +189,7 @@ def test_two_lists_with_different_numberings_are_each_read_by_their_own_with_a_n
     dataset = read(path)
     assert listing(dataset, "val") == {f"{wnid}/{val_name(at)}": wnid for at, wnid in enumerate(VAL_WNIDS, start=1)}
     assert dataset.notes[-1] == (
-        f"{path}/val_label counts differently from {path}/train_label: 490 is n01751748 in the first and "
+        f"{path}/val_label numbers the classes differently from {path}/train_label: 490 is n01751748 in the first and "
         f"{other} in the second. Each is read by its own numbering."
     )
 
@@ -207,15 +207,16 @@ def test_kaggles_train_list_gives_classes_by_folder(tmp_path: Path) -> None:
         f"{TENCH}/{TENCH}_2.JPEG": TENCH,
     }
     assert dataset.notes == (
-        f"{path}: its numbers count lines, as in Kaggle's lists; the class of an image is its folder.",
+        f"{path}: its numbers are line numbers, as in Kaggle's lists; the class of an image is its folder.",
     )
 
 
 def test_kaggles_val_list_is_refused_and_the_file_with_the_labels_named(tmp_path: Path) -> None:
     path = write(tmp_path / "val.txt", *(f"ILSVRC2012_val_{number:08} {number}" for number in (1, 2, 3)))
     assert refusal(path) == (
-        f"{path}: its numbers count lines and are not labels, as in Kaggle's val.txt and test.txt. The labels of the "
-        f"validation images are in LOC_val_solution.csv, next to the folder ILSVRC. Pass the folder that contains both."
+        f"{path}: its numbers are line numbers, not labels, as in Kaggle's val.txt and test.txt. The labels of the "
+        "validation images are in LOC_val_solution.csv, next to the folder ILSVRC. Pass the folder that contains "
+        "both."
     )
 
 
@@ -327,7 +328,7 @@ def test_a_list_by_itself_is_the_split_of_its_name_or_else_train_and_a_note_says
     for name in ("images.txt", "train_test.txt"):
         dataset = read(write(path / name, "a/1.jpg 0", "b/2.jpg 1"))
         assert list(dataset.splits) == ["train"]
-        assert f"{path}/{name}: no split is named, so its images are train." in dataset.notes
+        assert f"{path}/{name} names no split, so its images are train." in dataset.notes
 
 
 def test_several_lists_can_be_named_by_a_pattern(tmp_path: Path) -> None:
@@ -393,20 +394,21 @@ def test_images_that_are_missing_are_one_error_with_count_line_and_path(tmp_path
     write(path / "train.txt", "a/1.jpg 0", "", "b/9.jpg 1", "a/3.jpg 0", "b/2.jpg 1")
     for source, searched in ((path, "the whole source"), (path / "train.txt", "the folder of the list and below it")):
         assert refusal(source) == (
-            f"{path}/train.txt, line 3: no image {path}/b/9.jpg; 2 of the 4 images of the list are missing. They were "
-            f"searched for in {searched}, with and without their suffix. Add the images, remove them from the list, or "
-            f"pass their folder with --images FOLDER."
+            f"{path}/train.txt, line 3: there is no image {path}/b/9.jpg; 2 of the 4 images of the list are missing. "
+            f"They were searched for in {searched}, with and without their suffix. Add the images, remove them from "
+            "the list, or pass their folder with --images FOLDER."
         )
     write(path / "train.txt", "a/1.jpg 0", "a/3.jpg 1")
-    assert f"line 2: no image {path}/a/3.jpg; 1 of the 2 images of the list are missing. It is a folder." in refusal(
-        path
+    assert (
+        f"line 2: there is no image {path}/a/3.jpg; 1 of the 2 images of the list are missing. This path is a folder."
+        in refusal(path)
     )
 
 
 def test_a_missing_image_of_mxnets_list_may_be_in_the_record_file(tmp_path: Path) -> None:
     path = write(tmp_path / "x.lst", "4\t1.000000\tc/1.png", "0\t0.000000\td/2.png")
     make(tmp_path, "x.rec")
-    assert "Perhaps the images are in x.rec. Pass that file." in refusal(path)
+    assert "The images may be in x.rec; if so, pass that file." in refusal(path)
 
 
 def test_images_in_no_list_are_counted(tmp_path: Path) -> None:
@@ -434,8 +436,8 @@ def test_a_number_with_two_folders_makes_all_classes_numbers_with_a_note(tmp_pat
     assert dataset.classes.numbered
     assert listing(dataset) == {"cat/1.jpg": "0", "dog/2.jpg": "1", "dog/3.jpg": "0"}
     assert dataset.notes[0] == (
-        f"{path}/train.txt has as many numbers as folders, but 0 goes with 'cat' in line 1 and with 'dog' in line 3. "
-        f"The folders do not define the classes."
+        f"{path}/train.txt has as many numbers as folders, but 0 is in 'cat' in line 1 and in 'dog' in line 3. The "
+        "folders do not define the classes."
     )
 
 
@@ -448,7 +450,7 @@ def test_flat_lists_have_the_numbering_of_the_train_list(tmp_path: Path) -> None
     assert listing(dataset, "val") == {"cat/7.jpg": "cat", "dog/8.jpg": "dog"}
     write(path / "val.txt", "7.jpg 7", "8.jpg 3")
     assert refusal(path) == (
-        f"{path}/val.txt, line 2: the label 3 is not one of the 2 classes of {path}/train.txt; it affects 1 label. "
+        f"{path}/val.txt, line 2: the label 3 is not one of the 2 classes of {path}/train.txt. This affects 1 label. "
         "Both must have the same classes."
     )
 
@@ -474,7 +476,7 @@ def test_a_class_that_only_validation_has_is_an_error(tmp_path: Path) -> None:
     write(path / "train.csv", "path,label", "1.jpg,cat", "2.jpg,dog")
     write(path / "val.csv", "path,label", "3.jpg,eel")
     assert refusal(path) == (
-        f"{path}/val.csv, line 2: the label eel is not one of the 2 classes of {path}/train.csv; it affects 1 "
+        f"{path}/val.csv, line 2: the label eel is not one of the 2 classes of {path}/train.csv. This affects 1 "
         "label. Both must have the same classes."
     )
     path = nnabla(tmp_path / "other")
@@ -491,7 +493,7 @@ def test_names_in_one_list_and_numbers_in_another_are_an_error(tmp_path: Path) -
     for train, val in ((("cat", "dog"), "1"), (("0", "1"), "cat")):
         write(path / "train.csv", "path,label", f"1.jpg,{train[0]}", f"2.jpg,{train[1]}")
         write(path / "val.csv", "path,label", f"3.jpg,{val}")
-        assert "and nothing links numbers to classes. Pass both in the same form." in refusal(path)
+        assert "and nothing links the numbers to classes. Write both with the same kind of label." in refusal(path)
 
 
 def test_names_that_are_second_labels_are_classes_too(tmp_path: Path) -> None:
@@ -608,8 +610,8 @@ def test_a_label_beyond_the_named_classes_is_an_error_that_names_line_and_file(t
     write(path / "train.txt", "1.jpg 1", "2.jpg 0", "3.jpg 3")
     write(path / "classes.txt", "ant", "bee", "cow")
     assert refusal(path) == (
-        f"{path}/train.txt, line 3: the label 3 is no class of {path}/classes.txt, which has 3. Correct the list, or "
-        f"remove that file to use numbers without names."
+        f"{path}/train.txt, line 3: the label 3 is not among the 3 classes of {path}/classes.txt. Correct the list, "
+        "or remove that file to use numbers without names."
     )
     write(path / "train.txt", "1.jpg 1", "2.jpg 2", "3.jpg 3")
     assert read(path).splits["train"].labels.tolist() == [0, 1, 2]
@@ -624,19 +626,19 @@ def test_a_number_too_large_for_a_class_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "text", "expected"), [
-    ("label_wordnetid.csv", "0,a\n2,b\n", "should have lines `index,class` with indices 0, 1, 2, ... Correct or"),
-    ("label_words.csv", "a\nb\n", "should have lines `index,class`"),
-    ("imagenet_class_index.json", '{"0": ["a"]}', "should be JSON such as"),
-    ("label_to_content.json", '{"1": "a"}', "should be JSON such as"),
-    ("label_to_content.json", "[", "should be JSON such as"),
-    ("classes.txt", "ant\n\nbee\n", "line 2: is empty, but each line is a class, in order."),
-    ("labels.txt", "1: ant\n2: bee\n", "line 1: has the number 1, but its position is 0. Sort the lines"),
+    ("label_wordnetid.csv", "0,a\n2,b\n", "must have lines `index,class` with indices 0, 1, 2, ... Correct or"),
+    ("label_words.csv", "a\nb\n", "must have lines `index,class`"),
+    ("imagenet_class_index.json", '{"0": ["a"]}', "must be JSON such as"),
+    ("label_to_content.json", '{"1": "a"}', "must be JSON such as"),
+    ("label_to_content.json", "[", "must be JSON such as"),
+    ("classes.txt", "ant\n\nbee\n", "line 2 is empty, but each line is a class, in order."),
+    ("labels.txt", "1: ant\n2: bee\n", "line 1 has the number 1, but its position is 0. Sort the lines"),
 ])  # fmt: skip
 def test_a_damaged_file_of_class_names_is_an_error(tmp_path: Path, name: str, text: str, expected: str) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg")
     write(path / "train.txt", "1.jpg 1", "2.jpg 0")
     (path / name).write_text(text)
-    assert refusal(path).startswith(f"{path}/{name}{', ' if name.endswith('txt') else ': '}{expected}")
+    assert refusal(path).startswith(f"{path}/{name}{', ' if name.endswith('txt') else ' '}{expected}")
 
 
 def test_a_list_named_labels_does_not_name_its_classes(tmp_path: Path) -> None:
@@ -657,7 +659,7 @@ def test_a_labels_file_that_does_not_list_classes_is_not_used_with_a_note(tmp_pa
     (["1.jpg 0", "2.jpg"], "train.txt, line 2: '2.jpg' has no label; 1 of 2 images have none. Only images"),
     (["1.jpg 0", "2.jpg -1"], "train.txt, line 2: '2.jpg' has no label; 1 of 2 images have none."),
     (["path,text", "1.jpg,0"], "train.txt, line 2: '1.jpg' has no label; 1 of 1 images have none. Its columns are"),
-    (["1.jpg 1", "2.jpg 1"], "train.txt: all images have one class, '0'; at least two are needed."),
+    (["1.jpg 1", "2.jpg 1"], "train.txt: all images have the class '0'. At least two are needed."),
 ])  # fmt: skip
 def test_images_without_labels_or_of_one_class_are_an_error(tmp_path: Path, lines: list[str], expected: str) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg")
@@ -672,9 +674,7 @@ def test_test_images_need_no_labels(tmp_path: Path) -> None:
         assert listing(read(path), "test") == {"3.jpg": None, "4.jpg": None}
     write(path / "test.txt", "3.jpg 1", "4.jpg -1")
     assert listing(read(path), "test") == {"b/3.jpg": "b", "4.jpg": None}
-    assert refusal(write(path / "other/test.txt", "../test/3.jpg")).startswith(
-        f"{path}/other/test.txt: has no labels, and no other list has them."
-    )
+    assert refusal(write(path / "other/test.txt", "../test/3.jpg")).startswith(f"{path}/other/test.txt has no labels.")
 
 
 def test_two_lists_of_one_split_are_an_error(tmp_path: Path) -> None:
@@ -683,7 +683,7 @@ def test_two_lists_of_one_split_are_an_error(tmp_path: Path) -> None:
     write(path / "train.csv", "path,label", "a/1.jpg,0", "b/2.jpg,1")
     assert refusal(path) == (
         f"{path}: train.csv and train.txt both list images of the split 'train'. Leave one out, for example with "
-        f"--exclude 'train.txt', or name the lists to use, several by a pattern such as '{{train,val}}.txt'."
+        f"--exclude 'train.txt', or pass the lists to use, for example as the pattern '{{train,val}}.txt'."
     )
     assert list(read(path / "train.txt").splits) == ["train"]
 
@@ -692,9 +692,9 @@ def test_an_empty_list_is_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "a/1.jpg", "b/2.jpg")
     write(path / "train.txt", "a/1.jpg 0", "b/2.jpg 1")
     (path / "val.txt").write_text("")
-    assert refusal(path).startswith(f"{path}/val.txt: is empty.")
+    assert refusal(path).startswith(f"{path}/val.txt is empty.")
     (path / "val.csv").write_text("\n")
-    assert refusal(path / "val.csv").startswith(f"{path}/val.csv: is empty.")
+    assert refusal(path / "val.csv").startswith(f"{path}/val.csv is empty.")
 
 
 def test_a_file_that_is_not_a_list_is_left_out_and_a_note_says_so(tmp_path: Path) -> None:
@@ -709,9 +709,9 @@ def test_a_file_that_is_not_a_list_is_left_out_and_a_note_says_so(tmp_path: Path
 def test_a_table_with_unknown_columns_is_an_error_that_shows_them(tmp_path: Path) -> None:
     path = write(tmp_path / "train.csv", "id,breed", "1,cat")
     assert refusal(path) == (
-        f"{path}: none of its columns names images; it begins with 'id,breed'. A list has lines of a path and a label, "
-        f"or a header with a column of paths (path, file_name, image, ...) above rows that name images next to it. If "
-        f"they are elsewhere, give --images FOLDER."
+        f"{path}: none of its columns names images; it begins with 'id,breed'. A list has lines of a path and a "
+        "label, or a header with a column of paths (path, file_name, image, ...) above rows that name images next to "
+        "it. If the images are elsewhere, pass --images FOLDER."
     )
 
 
@@ -790,7 +790,7 @@ def test_a_list_of_more_bytes_than_any_list_has_is_an_error_unread(tmp_path: Pat
     path = write(make(tmp_path, "cat/1.jpg") / "list.csv", "path,label", "cat/1.jpg,0")
     with path.open("r+b") as file:
         file.truncate(20 * 10**9)
-    assert f"{path}: has 20,000,000,000 bytes" in refusal(path)
+    assert f"{path}: the file has 20,000,000,000 bytes" in refusal(path)
 
 
 def test_a_list_names_files_in_either_unicode_form(tmp_path: Path) -> None:

@@ -55,8 +55,8 @@ def test_lsun_has_its_classes_in_the_names_of_environments(tmp_path: Path) -> No
 def test_a_single_class_of_lsun_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "tower_train_lmdb", {"a": photo(1)})
     assert refusal(tmp_path / "tower_train_lmdb") == (
-        f"{tmp_path}/tower_train_lmdb: at least two classes are needed, and its images are of these: tower. Pass the "
-        "folder that contains the environments of all classes."
+        f"{tmp_path}/tower_train_lmdb: at least two classes are needed. Found: tower. Pass the folder that contains "
+        "the environments of all classes."
     )
 
 
@@ -92,8 +92,8 @@ def test_folders_in_keys_are_classes(tmp_path: Path) -> None:
 REFUSED = {
     "train_lmdb": (
         {"7": photo(1), "8": photo(2)},
-        "the class of its 2 images is unknown: the records are image files without labels, with the keys '7', '8'. "
-        "Expected names such as church_outdoor_train_lmdb, keys such as church/001.jpg, or Caffe's Datum records.",
+        "the class of 2 images is unknown, because their records have no label. Their keys are '7', '8'. Expected "
+        "names such as church_outdoor_train_lmdb, keys such as church/001.jpg, or Caffe's Datum records.",
     ),
     "ILSVRC2012_train_lmdb": (
         {"0": pickle.dumps((photo(1), 0))},
@@ -109,7 +109,7 @@ REFUSED = {
         {"cat/0": photo(1), "cat/1": datum(np.zeros((1, 2, 2), np.uint8), 1)},
         "record 'cat/1' differs in kind or size from the previous ones.",
     ),
-    "empty_train_lmdb": ({}, "contains no records."),
+    "empty_train_lmdb": ({}, "the environment contains no records."),
 }
 
 
@@ -133,5 +133,5 @@ def test_without_lmdb_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "lmdb" else find(name, *more))
     assert refusal(tmp_path / "cat_train_lmdb") == (
-        f"{path}: is an LMDB environment, which requires lmdb: pip install 'tench[interop]'"
+        f"{path} is an LMDB environment, which requires lmdb: pip install 'tench[interop]'"
     )

@@ -121,8 +121,8 @@ def test_the_size_is_announced_before_anything_is_spooled(tmp_path: Path, caplog
     with caplog.at_level(logging.INFO, "tench"):
         read(folder, tmp_path / "spool")
     assert (
-        f"{folder}/train-images-idx3-ubyte.gz: is compressed, so its images cannot be addressed: copying 0.0 MB of "
-        f"pixels once to {tmp_path}/spool/train-images-idx3-ubyte.gz.pixels." in caplog.text
+        f"{folder}/train-images-idx3-ubyte.gz is compressed, so its images cannot be addressed in place: copying 0.0 "
+        f"MB of pixels once to {tmp_path}/spool/train-images-idx3-ubyte.gz.pixels." in caplog.text
     )
 
 
@@ -202,9 +202,8 @@ def test_a_folder_of_two_sets_is_refused_naming_both(tmp_path: Path) -> None:
     write_set(tmp_path / "set/FashionMNIST/raw")
     text = refusal(tmp_path / "set")
     assert text == (
-        f"{tmp_path}/set: contains 2 sets of idx files: FashionMNIST/raw, MNIST/raw. Pass the folder or one of the "
-        "files of "
-        "the set to use, or leave out the others; for FashionMNIST/raw: --exclude 'MNIST'"
+        f"{tmp_path}/set contains 2 sets of idx files: FashionMNIST/raw, MNIST/raw. Pass the folder or one of the "
+        "files of the set to use, or leave out the others. To use FashionMNIST/raw: --exclude 'MNIST'"
     )
 
 
@@ -244,7 +243,7 @@ def test_a_gzipped_file_that_was_truncated_is_refused(tmp_path: Path) -> None:
     file = folder / "train-images-idx3-ubyte.gz"
     file.write_bytes(file.read_bytes()[:-300])
     assert refusal(folder) == (
-        f"{file}: ends at byte {file.stat().st_size:,} in the middle of the gzip data that begin at 0. It was "
+        f"{file} ends at byte {file.stat().st_size:,} in the middle of the gzip data that begin at 0. It was "
         "truncated: compare its size with the original's, and copy or download it again."
     )
 
@@ -272,7 +271,7 @@ def test_a_wrong_magic_number_is_refused_with_its_meaning(tmp_path: Path) -> Non
     shutil.copy(folder / "train-labels-idx1-ubyte", folder / "train-images-idx3-ubyte")
     text = refusal(folder)
     assert text == (
-        f"{folder}/train-images-idx3-ubyte: begins with the number 2049, which means labels; an idx file of "
+        f"{folder}/train-images-idx3-ubyte begins with the number 2049, which means labels; an idx file of "
         "images "
         "begins with 2051. Check that the file has the right name, or download it again."
     )
@@ -281,7 +280,7 @@ def test_a_wrong_magic_number_is_refused_with_its_meaning(tmp_path: Path) -> Non
 def test_a_file_shorter_than_a_header_is_refused(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set")
     (folder / "t10k-images-idx3-ubyte").write_bytes(struct.pack(">2I", 2051, 20))
-    assert "t10k-images-idx3-ubyte: has 8 bytes, fewer than the 16 of an idx header." in refusal(folder)
+    assert "t10k-images-idx3-ubyte has 8 bytes, fewer than the 16 of an idx header." in refusal(folder)
 
 
 def test_an_empty_set_is_refused(tmp_path: Path) -> None:
@@ -448,10 +447,9 @@ def test_the_sets_of_emnists_archive_lead_to_a_question(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as error:
         open_source(write_zip(tmp_path / "gzip.zip", emnist_files()))
     assert str(error.value) == (
-        f"{tmp_path}/gzip.zip: contains 3 sets of idx files: gzip/emnist-balanced, gzip/emnist-letters, "
-        "gzip/emnist-mnist. "
-        "Pass the folder or one of the files of the set to use, or leave out the others; for gzip/emnist-balanced: "
-        "--exclude 'emnist-letters-*' --exclude 'emnist-mnist-*'"
+        f"{tmp_path}/gzip.zip contains 3 sets of idx files: gzip/emnist-balanced, gzip/emnist-letters, "
+        "gzip/emnist-mnist. Pass the folder or one of the files of the set to use, or leave out the others. To use "
+        "gzip/emnist-balanced: --exclude 'emnist-letters-*' --exclude 'emnist-mnist-*'"
     )
 
 
@@ -507,8 +505,8 @@ def test_two_different_files_for_one_role_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as error:
         read(write_files(tmp_path / "set", files), tmp_path / "spool")
     assert str(error.value) == (
-        f"{tmp_path}/set: train-images-idx3-ubyte, train-images.idx3-ubyte should be the same images, but they differ. "
-        f"Leave out all but one with --exclude PATTERN."
+        f"{tmp_path}/set: train-images-idx3-ubyte, train-images.idx3-ubyte should contain the same images, but they "
+        "differ. Leave out all but one with --exclude PATTERN."
     )
 
 
@@ -544,7 +542,7 @@ def test_labels_of_billions_of_classes_are_refused(tmp_path: Path) -> None:
     numbers = np.full((20, 8), 2**31 - 1, ">i4")
     files["train-labels-idx2-int"] = struct.pack(">3I", 0xC02, 20, 8) + numbers.tobytes()
     text = refusal(write_files(tmp_path / "set", files))
-    assert "train-labels-idx2-int: has a label 2,147,483,647, so there would be more than 1,000,000 classes." in text
+    assert "train-labels-idx2-int has the label 2,147,483,647, so there would be more than 1,000,000 classes." in text
 
 
 def test_the_neighbours_of_a_single_file_may_be_excluded(tmp_path: Path) -> None:
@@ -563,7 +561,7 @@ def test_an_invalid_mapping_is_refused(tmp_path: Path, text: str) -> None:
     (folder / "emnist-letters-mapping.txt").write_text(text)
     answer = refusal(folder)
     assert answer.startswith(
-        f"{folder}/emnist-letters-mapping.txt: each line should contain a label and a character code, with no label "
-        "left out and no character twice ("
+        f"{folder}/emnist-letters-mapping.txt: each line must contain a label and a character code; no label may be "
+        "missing and no character may occur twice ("
     )
     assert answer.endswith("). Download it again, or leave it out with --exclude.")

@@ -109,7 +109,8 @@ def test_several_candidates_lead_to_a_question_that_keys_answers(tmp_path: Path)
     path = tmp_path / "set.npz"
     np.savez(path, a=images(4, 8, 8), b=images(4, 8, 8), kind=np.arange(4), age=np.arange(4) % 2)
     assert refusal(path) == (
-        f"{path}: which arrays contain the images and labels of train? Possible images: a uint8 (4, 8, 8), b uint8 "
+        f"{path}: it is unclear which arrays contain the images and labels of train. Possible images: a uint8 (4, "
+        f"8, 8), b uint8 "
         "(4, 8, 8); labels: age int64 (4,), kind int64 (4,). Name them with --keys image=NAME,label=NAME, or leave "
         "files out with --exclude PATTERN."
     )
@@ -142,13 +143,13 @@ REFUSED: dict[str, tuple[dict[str, npt.NDArray[Any]], str]] = {
     ),
     "several labels": (
         {"images": images(2, 8, 8), "labels": np.array([[1, 1, 0], [0, 0, 1]])},
-        "set.npz/labels.npy (in {path} at byte 376): has 3 columns, and row 0 is [1, 1, 0]: exactly one column of a "
+        "set.npz/labels.npy (in {path} at byte 376) has 3 columns, and row 0 is [1, 1, 0]: exactly one column of a "
         "row should be 1. 1 of the 2 rows are affected. Images with several labels or none cannot be read from arrays. "
         "Name another array with --keys label=NAME.",
     ),
     "fractions": (
         {"images": images(2, 8, 8), "labels": np.array([0.5, 1.0])},
-        "set.npz/labels.npy (in {path} at byte 376): its labels are fractions (the first is 0.5). A class is a whole "
+        "set.npz/labels.npy (in {path} at byte 376): the labels are fractions (the first is 0.5). A class is a whole "
         "number or text. Name another array with --keys label=NAME.",
     ),
     "one class": (
@@ -157,7 +158,8 @@ REFUSED: dict[str, tuple[dict[str, npt.NDArray[Any]], str]] = {
     ),
     "no labels": (
         {"images": images(2, 8, 8)},
-        "set.npz: which arrays contain the images and labels of train? Possible images: images uint8 (2, 8, 8); "
+        "set.npz: it is unclear which arrays contain the images and labels of train. Possible images: images uint8 "
+        "(2, 8, 8); "
         "labels: none. Its arrays are: images uint8 (2, 8, 8). Name them with --keys image=NAME,label=NAME, or leave "
         "files out with --exclude PATTERN.",
     ),
@@ -176,7 +178,7 @@ def test_pickled_objects_are_refused_and_never_loaded(tmp_path: Path) -> None:
     path = tmp_path / "set.npz"
     np.savez(path, images=np.array([images(3, 4, 3), images(4, 4, 3)], object), labels=np.arange(2))
     assert refusal(path) == (
-        f"{path}/images.npy (in {path} at byte 60): contains Python objects, which are pickled: reading them could run "
+        f"{path}/images.npy (in {path} at byte 60) contains Python objects, which are pickled: reading them could run "
         "code. Save its arrays as numbers or text, and images of the same size as (N, H, W, C) uint8."
     )
 
@@ -205,6 +207,6 @@ def test_single_images_saved_as_npy_are_named_with_the_remedy(tmp_path: Path) ->
         for number in range(2):
             np.save(tmp_path / f"set/{label}/{number}.npy", images(8, 8, 3))
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: contains no readable images. It contains 4 files: 4 NumPy files (.npy) (cat/0.npy). NumPy "
+        f"{tmp_path}/set contains no readable images. It contains 4 files: 4 NumPy files (.npy) (cat/0.npy). NumPy "
         "files (.npy): Save each as PNG, or save one array of images (N, H, W, C) and one of labels."
     )

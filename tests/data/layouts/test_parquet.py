@@ -187,7 +187,7 @@ def test_all_other_images_are_copied_once_and_the_size_is_reported(
     size = sum(metadata.row_group(n).column(0).total_uncompressed_size for n in range(metadata.num_row_groups))
     why = "compressed" if options.get("compression") != "none" else "not in one piece each"
     assert caplog.messages == [
-        f"{file}: the images of 1 files are {why}: copying {size / 1e6:.1f} MB once to {tmp_path}/spool."
+        f"{file}: the images of 1 file are {why}. Copying {size / 1e6:.1f} MB once to {tmp_path}/spool."
     ]
 
 
@@ -373,7 +373,8 @@ def test_a_path_that_contradicts_the_metadata_is_an_error(tmp_path: Path) -> Non
     paths = [f"{TENCH}_1_{TENCH}.JPEG", f"{SHARK}_1_{SHARK}.JPEG"]
     file = write(tmp_path / "x.parquet", [image(1), image(2)], paths, [0, 1], [TENCH, GOLDFISH])
     assert refusal(file) == (
-        f"{file}, row 1 (counted from 0): the path {paths[1]} says class {SHARK}, but by the file's metadata the "
+        f"{file}, row 1 (counted from 0): the path {paths[1]} says class {SHARK}, but according to the file's "
+        f"metadata the "
         f"label 1 is {GOLDFISH}. Do not use this file until it is clear which is right."
     )
 
@@ -385,9 +386,9 @@ def test_splits_are_recognised_by_a_word_in_the_name_of_the_file_or_its_folder(t
     assert {split: len(rows) for split, rows in dataset.splits.items()} == {"train": 4, "val": 2}
     write(tmp_path / "set/more.parquet", [image(1), image(2)], None, [0, 1])
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: 1 of the files have no split in their name (train, val or test): more.parquet. "
-        "Others do: default/train/0000.parquet (train), train_and_valid/valid.parquet (val). Leave them out with "
-        "--exclude PATTERN, rename them, or name the files to use."
+        f"{tmp_path}/set: 1 of the files without a split in the name (train, val or test): more.parquet. "
+        "Others have one: default/train/0000.parquet (train), train_and_valid/valid.parquet (val). Leave out those "
+        "without a split with --exclude PATTERN, rename them, or pass only the files to use."
     )
 
 
@@ -409,18 +410,18 @@ def test_a_row_without_an_image_is_an_error_that_names_it(
         tmp_path / "x.parquet", images, None, [n % 2 for n in range(102)], compression=compression, row_group_size=30
     )
     assert refusal(file) == (
-        f"{file}, row 100 (counted from 0): contains no image in 'image'. Images that are only referred to by path are "
+        f"{file}, row 100 (counted from 0) contains no image in 'image'. Images that are only referred to by path are "
         "not read. Write the file again with the images inside, or remove the row."
     )
     data = pa.table({"image": pa.array([{"bytes": image(1), "path": "a"}, None], IMAGE), "label": [0, 1]})
     pa.parquet.write_table(data, file, compression=compression)
-    assert "row 1 (counted from 0): contains no image in 'image.bytes'" in refusal(file)
+    assert "row 1 (counted from 0) contains no image in 'image.bytes'" in refusal(file)
 
 
 @pytest.mark.parametrize(("labels", "names", "expected"), [
-    ([0, -1], None, "row 1 (counted from 0): has no label; only images of the split test may lack one."),
-    ([0, None], None, "row 1 (counted from 0): has no label;"),
-    (["a", None], None, "row 1 (counted from 0): has no label;"),
+    ([0, -1], None, "row 1 (counted from 0) has no label; only images of the split test may lack one."),
+    ([0, None], None, "row 1 (counted from 0) has no label;"),
+    (["a", None], None, "row 1 (counted from 0) has no label;"),
     ([0, 2], ["a", "b"], "row 1 (counted from 0): the label 2 is out of range: there are names for 2 classes."),
     ([0, 1600000000], None, "row 1 (counted from 0): the label 1600000000 is out of range: too large for a class."),
     ([0, -2], None, "row 1 (counted from 0): the label -2 is out of range: it is negative."),
@@ -435,23 +436,21 @@ def test_a_label_that_is_not_a_class_is_an_error_that_names_the_row(
 
 def test_files_without_any_label_or_of_one_class_or_without_rows_are_an_error(tmp_path: Path) -> None:
     file = write(tmp_path / "test.parquet", [image(1), image(2)], None, [-1, -1])
-    assert refusal(file) == f"{file}: its images have no labels, and no other file has them."
-    few = f"{file}: at least two classes are needed, and its images are of these: "
+    assert refusal(file) == f"{file}: the images have no labels, and no other file has labels."
+    few = f"{file}: at least two classes are needed, but the images have only these: "
     assert refusal(write(file, [image(1)], None, [0])) == f"{few}0."
     assert refusal(write(file, [image(1)], None, ["cat"])) == f"{few}cat."
     assert refusal(write(file, [image(1)], None, pa.array([None], pa.string()))) == f"{few}none."
-    assert "the 1 files of the split 'test' contain no images" in refusal(
-        write(file, [], None, pa.array([], pa.int64()))
-    )
+    assert "the split 'test' contains no images (files: 1)" in refusal(write(file, [], None, pa.array([], pa.int64())))
 
 
 @pytest.mark.parametrize(("columns", "expected"), [
-    ({"id": [1], "label": [1]}, "has no column of images (binary, or a struct with binary bytes), or has several "
+    ({"id": [1], "label": [1]}, " has no column of images (binary, or a struct with binary bytes), or has several "
      "and none is called image. Its columns are: id (int64), label (int64)."),
-    ({"x": [b"1"], "y": [b"1"], "label": [1]}, "has no column of images ("),
-    ({"image": [b"1"], "id": [1]}, "has no column of labels (wnid, synset, label, "),
-    ({"image": [b"1"], "label": [1.5]}, "the labels in column 'label' are double; expected whole numbers or names"),
-    ({"image": [b"1"], "label": [[1]]}, "the labels in column 'label' are list<"),
+    ({"x": [b"1"], "y": [b"1"], "label": [1]}, " has no column of images ("),
+    ({"image": [b"1"], "id": [1]}, " has no column of labels (wnid, synset, label, "),
+    ({"image": [b"1"], "label": [1.5]}, ": the labels in column 'label' are double; expected whole numbers or names"),
+    ({"image": [b"1"], "label": [[1]]}, ": the labels in column 'label' are list<"),
 ])  # fmt: skip
 def test_missing_columns_are_an_error_that_shows_those_found(
     tmp_path: Path, columns: dict[str, Any], expected: str
@@ -459,15 +458,15 @@ def test_missing_columns_are_an_error_that_shows_those_found(
     file = tmp_path / "x.parquet"
     pa.parquet.write_table(pa.table(columns), file)
     assert parquet.recognise(tree_of(file))
-    assert refusal(file).startswith(f"{file}: {expected}")
+    assert refusal(file).startswith(f"{file}{expected}")
 
 
 def test_files_that_do_not_belong_together_are_an_error(tmp_path: Path) -> None:
     write(tmp_path / "set/train-0.parquet", [image(1)], None, [0], ["a", "b"])
     write(tmp_path / "set/train-1.parquet", [image(2)], None, [1], ["b", "a"])
-    assert refusal(tmp_path / "set").startswith(f"{tmp_path}/set/train-1.parquet: its metadata name other classes than")
+    assert refusal(tmp_path / "set").startswith(f"{tmp_path}/set/train-1.parquet: the metadata name other classes than")
     write(tmp_path / "set/train-1.parquet", [image(2)], None, ["a"], ["a", "b"])
-    assert refusal(tmp_path / "set").startswith(f"{tmp_path}/set/train-1.parquet: has its images in column 'image'")
+    assert refusal(tmp_path / "set").startswith(f"{tmp_path}/set/train-1.parquet has its images in column 'image'")
 
 
 def test_a_file_that_is_truncated_is_an_error(tmp_path: Path) -> None:
@@ -521,7 +520,7 @@ def test_an_image_repeated_without_end_is_not_copied(tmp_path: Path, monkeypatch
     monkeypatch.setattr(parquet_images, "_SMALL_BYTES", 1_000_000)
     file = write(tmp_path / "x.parquet", [image(1, 10_000)] * 1000, None, [n % 2 for n in range(1000)])
     assert file.stat().st_size < 50_000
-    assert "An image repeated this often is not a dataset, so it is not copied." in refusal(file)
+    assert "An image repeated this often is not a dataset, so the file is not copied." in refusal(file)
     assert list((tmp_path / "spool").iterdir()) == []
 
 
@@ -576,7 +575,7 @@ def test_millions_of_rows_that_take_no_bytes_are_refused(tmp_path: Path) -> None
     pa.parquet.write_table(
         pa.table({"image": nulls, "label": pa.repeat(1, count)}), file, compression="zstd", row_group_size=count
     )
-    assert refusal(file).startswith(f"{file}: has 2,000,000 rows, but its images take ")
+    assert refusal(file).startswith(f"{file} has 2,000,000 rows, but its images take ")
     assert refusal(file).endswith("rows of at least one byte are read. It is damaged, or has no images.")
     assert file.stat().st_size < 100_000
 
@@ -654,7 +653,7 @@ def test_keys_choose_the_columns(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as error:
         open_source(path)
     assert str(error.value) == (
-        f"{path}: has no column of images (binary, or a struct with binary bytes), or has several and none is called "
+        f"{path} has no column of images (binary, or a struct with binary bytes), or has several and none is called "
         f"image. Its columns are: left (binary), right (binary), kind (string), label (int64). Choose one "
         "with --keys image=COLUMN."
     )
@@ -668,5 +667,7 @@ def test_images_that_are_far_larger_than_the_file_are_refused_before_they_are_un
     file = write(tmp_path / "x.parquet", [bytes(2**28), bytes(2**20)], None, [0, 1], compression="zstd")
     packed = file.stat().st_size
     found = refusal(file)
-    assert found.startswith(f"{file}: its first {packed:,} bytes unpack to 26")
-    assert found.endswith(", more than 100 times as many. Images do not compress this well, so it is not unpacked.")
+    assert found.startswith(f"{file}: the first {packed:,} bytes unpack to 26")
+    assert found.endswith(
+        ", more than 100 times as many. Images do not compress this well, so the file is not unpacked."
+    )

@@ -122,7 +122,7 @@ def test_a_line_that_does_not_match_is_refused(tmp_path: Path, change: tuple[str
     with pytest.raises(TenchError) as error:
         open_source(path)
     assert str(error.value) == (
-        f"{path}: {text[:-1]}. Each should have 64 pixels from 0 to 255. Copy or download it again."
+        f"{path}: {text[:-1]}. Each line must have 64 pixels, in a CSV file from 0 to 255. Copy or download it again."
     )
 
 

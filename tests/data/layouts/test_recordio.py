@@ -171,7 +171,7 @@ def test_several_labels_are_kept_and_the_first_is_the_class(tmp_path: Path) -> N
     rows = dataset.splits["train"]
     assert rows.labels.tolist() == [0, 1, 2, 0, 1]
     assert rows.label_sets()[1] == [1.0, float(np.float32(0.333333)), -1.0]
-    assert dataset.notes[1:] == ("5 of the 5 records of train with several labels: the first is the class.",)
+    assert dataset.notes[1:] == ("5 of the 5 records of train have several labels; the first is the class.",)
 
 
 def test_records_in_parts_are_joined_in_the_spool_and_the_others_stay_in_place(
@@ -188,7 +188,7 @@ def test_records_in_parts_are_joined_in_the_spool_and_the_others_stay_in_place(
     assert [path.name for path in spooled.parent.iterdir()] == [spooled.name]
     (size,) = [record.message for record in caplog.records if "copying" in record.message]
     assert size == (
-        f"{source}: 6 records are in several parts: copying their {spooled.stat().st_size / 1e6:.1f} MB once to "
+        f"{source} has 6 records in several parts: copying them ({spooled.stat().st_size / 1e6:.1f} MB) once to "
         f"{spooled}."
     )
     in_one_piece = {int(rows.key(row)) for row in range(len(rows)) if rows.read(row) in data}
@@ -296,9 +296,9 @@ def test_the_golden_folder_as_a_whole_is_refused_as_its_files_are_different_sets
     with pytest.raises(TenchError) as error:
         read(source)
     assert str(error.value) == (
-        f"{source}: 3 of the record files have no split in their name (train, val or test): multilabel.rec, "
-        f"multipart.rec, passthrough.rec. Others do: resized_train.rec (train), resized_val.rec (val). "
-        "Leave them out with --exclude PATTERN, rename them, or name the files to use."
+        f"{source}: 3 of the record files without a split in the name (train, val or test): multilabel.rec, "
+        f"multipart.rec, passthrough.rec. Others have one: resized_train.rec (train), resized_val.rec (val). "
+        "Leave out those without a split with --exclude PATTERN, rename them, or pass only the files to use."
     )
 
 
@@ -392,9 +392,9 @@ def test_a_file_without_a_split_next_to_others_with_one_is_an_error(tmp_path: Pa
     write(tmp_path / "set/extra.rec")
     write(tmp_path / "set/train.rec")
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: 1 of the record files have no split in their name (train, val or test): extra.rec. Others "
-        f"do: train.rec (train). Leave them out with --exclude PATTERN, rename them, or name the "
-        "files to use."
+        f"{tmp_path}/set: 1 of the record files without a split in the name (train, val or test): extra.rec. Others "
+        "have one: train.rec (train). Leave out those without a split with --exclude PATTERN, rename them, or pass "
+        "only the files to use."
     )
 
 
@@ -479,9 +479,7 @@ def test_if_ids_repeat_images_are_numbered_and_a_note_says_so(tmp_path: Path, fi
         write(tmp_path / "set/train_1.rec", *records[2:])
     dataset = read(tmp_path / "set")
     assert listing(dataset) == {f"{row:05}": (str(row % 2), b"%d" % row) for row in range(4)}
-    assert dataset.notes == (
-        "Records of train have the same ids, so its images are numbered in the order of the records.",
-    )
+    assert dataset.notes == ("Records of train share ids, so its images are numbered in the order of the records.",)
 
 
 def test_a_list_next_to_only_some_files_of_a_split_gives_no_keys_and_a_note_says_so(tmp_path: Path) -> None:
@@ -597,7 +595,7 @@ def test_a_list_of_classes_with_an_empty_line_is_an_error_as_it_may_shift_labels
     (tmp_path / "classes.txt").write_text("a\n\nc\n")
     with pytest.raises(TenchError) as error:
         read(tmp_path / "a.rec")
-    assert str(error.value) == (f"{tmp_path}/classes.txt, line 2: is empty, but each line is a class, in order.")
+    assert str(error.value) == (f"{tmp_path}/classes.txt, line 2 is empty, but each line is a class, in order.")
 
 
 def test_a_file_that_names_more_classes_than_there_are_labels_is_used_and_a_note_says_so(tmp_path: Path) -> None:
@@ -661,15 +659,15 @@ def test_the_label_minus_one_means_none_and_a_note_says_so(tmp_path: Path) -> No
     dataset = read(tmp_path / "set")
     assert dataset.splits["test"].labels.tolist() == [-1]
     assert dataset.notes == (
-        "1 of the 3 images of train without a label.",
-        "1 of the 1 images of test without a label.",
+        "1 of the 3 images of train have no label.",
+        "1 of the 1 images of test have no label.",
     )
 
 
 def test_a_single_class_is_noted_with_the_likely_cause(tmp_path: Path) -> None:
     dataset = read(write(tmp_path / "train.rec", payload(0, 0), payload(1, 0)))
     assert dataset.notes == (
-        "All labels are 0, so there is only one class. im2rec.py writes that if --recursive is missing.",
+        "All labels are 0, so there is only one class. im2rec.py writes such labels without --recursive.",
     )
 
 
@@ -683,9 +681,9 @@ def test_a_single_class_is_noted_with_the_likely_cause(tmp_path: Path) -> None:
 def test_a_label_out_of_range_is_an_error(tmp_path: Path, label: float | list[float], shown: str) -> None:
     path = write(tmp_path / "a.rec", payload(3, 0), payload(8, label), payload(9, label))
     assert refusal(path) == (
-        f"{path}: the record at byte 88 (id 8) has the label {shown}; 2 of the 3 records are affected. A "
-        "class's label is a whole number from 0 to 999,999, or -1 if there is none. These records are for another "
-        "task, or they are damaged."
+        f"{path}: the record at byte 88 (id 8) has the label {shown}; 2 of the 3 records are affected. The label of a "
+        "class must be a whole number from 0 to 999,999, or -1 if there is none. These records are for another task, "
+        "or they are damaged."
     )
 
 
@@ -739,7 +737,7 @@ def test_ids_that_repeat_cannot_be_matched_with_a_list(
 def test_a_list_that_cannot_be_read_is_an_error_with_its_line(tmp_path: Path) -> None:
     path = write(tmp_path / "a.rec")
     path.with_suffix(".lst").write_text("0\t0\ta.jpg\nwhat is this\n")
-    assert refusal(path).startswith(f"{tmp_path}/a.lst, line 2: should be an id")
+    assert refusal(path).startswith(f"{tmp_path}/a.lst, line 2 must be an id")
 
 
 def test_paths_that_repeat_in_a_list_are_an_error(tmp_path: Path) -> None:
@@ -787,7 +785,7 @@ def test_an_index_that_cannot_be_read_is_an_error_with_its_line(tmp_path: Path, 
     path = write(tmp_path / "train.rec")
     path.with_suffix(".idx").write_text(f"0\t0\n{line}\n2\t176\n")
     assert refusal(path) == (
-        f"{tmp_path}/train.idx, line 2: should be a key and an offset separated by a TAB, but is {line[:80]!r}. "
+        f"{tmp_path}/train.idx, line 2 must be a key and an offset separated by a TAB, got {line[:80]!r}. "
         "Recreate it with rec2idx.py, or remove it: it is not needed."
     )
 
@@ -802,7 +800,7 @@ def damaged(path: Path, position: int, data: bytes) -> Path:
 
 def test_an_empty_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "train.rec").touch()
-    assert refusal(tmp_path / "train.rec") == f"{tmp_path}/train.rec: is empty. {REPAIR}"
+    assert refusal(tmp_path / "train.rec") == f"{tmp_path}/train.rec: the file is empty. {REPAIR}"
 
 
 @pytest.mark.parametrize("size", [1, 87, 90, 263])
@@ -810,7 +808,8 @@ def test_a_size_that_is_not_a_multiple_of_four_is_an_error(tmp_path: Path, size:
     path = write(tmp_path / "train.rec")
     os.truncate(path, size)
     assert refusal(path) == (
-        f"{path}: has {size} bytes, but a record file's size is a multiple of 4. It was truncated, or something was "
+        f"{path}: the file has {size} bytes, but a record file's size is a multiple of 4. It was truncated, or "
+        f"something was "
         f"added to it. {REPAIR}"
     )
 
@@ -823,7 +822,9 @@ def test_a_file_cut_within_a_record_is_an_error_with_its_place(tmp_path: Path) -
         f"length is wrong. {REPAIR}"
     )
     os.truncate(path, 180)
-    assert refusal(path) == f"{path}: ends within the record that begins at byte 176: it was truncated. {REPAIR}"
+    assert (
+        refusal(path) == f"{path}: the file ends within the record that begins at byte 176. It was truncated. {REPAIR}"
+    )
 
 
 def test_a_length_that_leads_past_the_end_is_an_error_with_its_place(tmp_path: Path) -> None:
@@ -905,20 +906,20 @@ def test_a_record_without_a_header_is_an_error(tmp_path: Path) -> None:
 def test_a_record_without_an_image_is_an_error(tmp_path: Path, label: float | list[float]) -> None:
     path = write(tmp_path / "a.rec", payload(0, 0), payload(77, label, b""))
     size = 24 + 4 * (len(label) if isinstance(label, list) else 0)
-    assert refusal(path) == f"{path}: the record at byte 88 (id 77) has no image, in its {size} bytes. {REPAIR}"
+    assert refusal(path) == f"{path}: the record at byte 88 (id 77), of {size} bytes, has no image. {REPAIR}"
 
 
 def test_more_labels_than_a_record_can_contain_are_an_error(tmp_path: Path) -> None:
     path = damaged(tmp_path, 88 + 8, struct.pack("<I", 10**9))
     assert refusal(path) == (
-        f"{path}: the record at byte 88 (id 1) claims 1,000,000,000 labels, in its 78 bytes. {REPAIR}"
+        f"{path}: the record at byte 88 (id 1), of 78 bytes, claims 1,000,000,000 labels. {REPAIR}"
     )
 
 
 def test_a_record_file_without_records_in_a_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
     write(tmp_path / "set/train.rec")
     (tmp_path / "set/val.rec").touch()
-    assert refusal(tmp_path / "set") == f"{tmp_path}/set/val.rec: is empty. {REPAIR}"
+    assert refusal(tmp_path / "set") == f"{tmp_path}/set/val.rec: the file is empty. {REPAIR}"
 
 
 def test_a_disk_that_fails_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -931,7 +932,7 @@ def test_a_disk_that_fails_is_an_error(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == f"{tmp_path}: contains no record files (.rec)."
+    assert refusal(tmp_path) == f"{tmp_path} contains no record files (.rec)."
 
 
 def test_damage_within_an_archive_is_reported_with_the_place_of_the_record_file(tmp_path: Path) -> None:
@@ -1014,6 +1015,6 @@ def test_records_of_insightface_without_an_image_are_headers_that_are_left_out(t
 
 def test_a_record_without_an_image_among_images_stays_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "train.rec", payload(0, (3.0, 5.0), b""), payload(1, 0), payload(2, (1.0, 2.0), b""))
-    assert f"(id 2) has no image, in its 32 bytes. {REPAIR}" in refusal(path)
+    assert f"(id 2), of 32 bytes, has no image. {REPAIR}" in refusal(path)
     path = write(tmp_path / "train.rec", payload(0, (1.0, 2.0), b""), payload(1, (1.0, 1.0), b""))
-    assert refusal(path) == f"{path}: all its 2 records are headers without an image."
+    assert refusal(path) == f"{path}: all 2 records are headers without an image."

@@ -87,8 +87,8 @@ def test_without_names_the_classes_are_the_numbers_of_the_file(tmp_path: Path) -
         (
             "train_X.bin",
             bytes(30_000),
-            "{folder}/train_X.bin: has 30,000 bytes, which is 1.09 images of 27,648 bytes. It may have been truncated. "
-            "Unpack the archive again.",
+            "{folder}/train_X.bin has 30,000 bytes, which is 1.09 images of 27,648 bytes. It may have been "
+            "truncated. Unpack the archive again.",
         ),
         (
             "train_y.bin",
@@ -99,7 +99,7 @@ def test_without_names_the_classes_are_the_numbers_of_the_file(tmp_path: Path) -
         (
             "test_y.bin",
             b"\1\0\13",
-            "{folder}/test_y.bin: label 1 (counted from 0) is 0, but labels are from 1 to 10; 2 labels affected. "
+            "{folder}/test_y.bin: label 1 (counted from 0) is 0, but labels are from 1 to 10. This affects 2 labels. "
             "Unpack the archive again.",
         ),
         (
@@ -111,8 +111,8 @@ def test_without_names_the_classes_are_the_numbers_of_the_file(tmp_path: Path) -
         (
             "class_names.txt",
             b"cat\ndog\n",
-            "{folder}/class_names.txt: names 2 classes, 2 of them different; STL-10 has 10. Unpack the archive again, "
-            "or leave the file out with --exclude class_names.txt.",
+            "{folder}/class_names.txt lists 2 class names (2 distinct), but STL-10 has 10 classes. Unpack the "
+            "archive again, or leave the file out with --exclude class_names.txt.",
         ),
     ],
 )

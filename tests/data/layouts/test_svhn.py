@@ -56,9 +56,9 @@ def test_the_extra_images_lead_to_a_question(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as error:
         open_source(tmp_path)
     assert str(error.value) == (
-        f"{tmp_path}: 1 of the files of digits have no split in their name (train, val or test): extra_32x32.mat. "
-        f"Others do: train_32x32.mat (train), test_32x32.mat (test). Leave them out with --exclude "
-        "PATTERN, rename them, or name the files to use."
+        f"{tmp_path}: 1 of the files of digits without a split in the name (train, val or test): extra_32x32.mat. "
+        f"Others have one: train_32x32.mat (train), test_32x32.mat (test). Leave out those without a split with "
+        "--exclude PATTERN, rename them, or pass only the files to use."
     )
     assert list(open_source(tmp_path, exclude=("extra*",)).splits) == ["train", "test"]
 
@@ -69,7 +69,10 @@ def test_the_extra_images_lead_to_a_question(tmp_path: Path) -> None:
         ({"X": np.zeros((3, 4))}, "X is float64 of shape (3, 4), but should be uint8 of shape (32, 32, 3, N)."),
         ({"X": "text"}, "X is str, but should be uint8 of shape (32, 32, 3, N)."),
         ({"y": np.zeros((1, 1))}, "y is float64 of shape (1, 1), but should have a number for each of the 2 images."),
-        ({"y": np.array([[0], [11]])}, "label 0 (counted from 0) is 0, but labels are from 1 to 10; 2 labels affected"),
+        (
+            {"y": np.array([[0], [11]])},
+            "label 0 (counted from 0) is 0, but labels are from 1 to 10. This affects 2 labels",
+        ),
     ],
 )
 def test_inconsistent_files_are_refused(tmp_path: Path, changes: dict[str, Any], text: str) -> None:

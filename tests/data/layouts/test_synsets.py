@@ -115,14 +115,14 @@ def test_any_classes_in_any_order_are_found(
 @pytest.mark.parametrize(
     ("num_classes", "num_images", "note"),
     [
-        (21_841, 14_197_122, "21,841 classes, 14,197,122 images: this is ImageNet-21K as issued in fall 2011 "),
-        (19_167, 13_151_276, "19,167 classes, 13,151,276 images: this is ImageNet-21K as issued in winter 2021 "),
+        (21_841, 14_197_122, "21,841 classes, 14,197,122 images: this is ImageNet-21K as released in fall 2011 "),
+        (19_167, 13_151_276, "19,167 classes, 13,151,276 images: this is ImageNet-21K as released in winter 2021 "),
         (1_000, 1_281_167, "1,000 classes, 1,281,167 images: this is the training images of ILSVRC2012."),
         (
             21_841,
             14_197_121,
-            "21,841 classes, 14,197,121 images: by its classes this is ImageNet-21K as issued in fall 2011 "
-            "(fall11_whole.tar), but that has 14,197,122 images.",
+            "21,841 classes, 14,197,121 images: by the number of classes this is ImageNet-21K as released in fall "
+            "2011 (fall11_whole.tar), but that has 14,197,122 images.",
         ),
         (21_840, 14_197_122, "21,840 classes, 14,197,122 images: an unknown set; "),
     ],
@@ -135,8 +135,8 @@ def test_a_real_count_of_classes_is_named_in_the_notes(tmp_path: Path) -> None:
     one = tar_of({"n00000000_1.JPEG": b"n00000000_1.JPEG"})
     path = write_file(tmp_path / "x.tar", tar_of({f"n{number:08}.tar": one for number in range(1000)}))
     assert read(path).notes == (
-        "1,000 classes, 1,000 images: by its classes this is the training images of ILSVRC2012, but that has 1,281,167 "
-        "images.",
+        "1,000 classes, 1,000 images: by the number of classes this is the training images of ILSVRC2012, but that "
+        "has 1,281,167 images.",
         "999 images not named after the archive; the class is still that of the archive.",
     )
 
@@ -161,7 +161,7 @@ def test_a_class_without_images_is_noted(tmp_path: Path) -> None:
     dataset = read(write_folder(tmp_path / "set", class_archives({**CLASSES, "n00000001": [], "n00000002": []})))
     assert listing(dataset) == EXPECTED
     assert dataset.classes.ids[:2] == ("n00000001", "n00000002")
-    assert "No images of 2 classes: n00000001, n00000002." in dataset.notes
+    assert "There are no images of 2 classes: n00000001, n00000002." in dataset.notes
 
 
 def test_images_in_a_folder_inside_the_archive_have_the_same_keys(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_two_sets_in_one_folder_are_an_error(tmp_path: Path) -> None:
     whole = tar_of(class_archives())
     path = write_folder(tmp_path / "set", {"fall11_whole.tar": whole, "winter21_whole.tar": whole})
     assert refusal(path) == (
-        f"{path}: contains 2 sets of class archives: fall11_whole.tar, winter21_whole.tar. Pass one of them."
+        f"{path} contains 2 sets of class archives: fall11_whole.tar, winter21_whole.tar. Pass one of them."
     )
 
 
@@ -201,21 +201,21 @@ def test_images_next_to_the_class_archives_are_an_error(tmp_path: Path) -> None:
         tmp_path / "set", {**class_archives(), "n15102455/n15102455_7.JPEG": b"", "n15102455/2.JPEG": b""}
     )
     assert refusal(path) == (
-        f"{path}: 2 images next to its 3 class archives, such as n15102455/2.JPEG. They would count twice or not "
-        f"at all. Unpack all archives or none, and move the images away from the archives."
+        f"{path} contains 2 images next to its 3 class archives, such as n15102455/2.JPEG. They would be counted "
+        "twice or not at all. Unpack all archives or none, and move the images away from the archives."
     )
 
 
 def test_a_single_class_is_an_error(tmp_path: Path) -> None:
     path = write_folder(tmp_path / "set", class_archives({"n15102455": ["n15102455_7.JPEG"]}))
-    assert refusal(path) == f"{path}: contains only one class, n15102455.tar. A classifier needs at least two."
+    assert refusal(path) == f"{path} contains only one class, n15102455.tar. A classifier needs at least two."
 
 
 def test_a_damaged_class_archive_is_an_error_that_names_it(tmp_path: Path) -> None:
     archives = class_archives()
     archives["n15102455.tar"] = archives["n15102455.tar"][:900]
     path = write_folder(tmp_path / "set", archives)
-    assert refusal(path).startswith(f"{path}/n15102455.tar: ends at byte 900 without the empty blocks")
+    assert refusal(path).startswith(f"{path}/n15102455.tar ends at byte 900 without the empty blocks")
     whole = write_file(tmp_path / "fall11_whole.tar", tar_of(archives))
     assert refusal(whole).startswith(f"{whole}/n15102455.tar (in {whole} at byte ")
 

@@ -125,7 +125,7 @@ def test_the_spooled_files_are_the_stamp_and_their_size_is_logged_first(
     with caplog.at_level(logging.INFO, "tench"):
         contents = synthetic.read("synthetic:images=300,size=64,val=5,format=pixels", Path("spool"))
     assert contents.stamp == [str(tmp_path / "spool/train.pixels"), str(tmp_path / "spool/val.pixels")]
-    assert "Making 250 images for split train: writing about 3.1 MB once to" in caplog.text
+    assert "Generating 250 images for split train: writing about 3.1 MB once to" in caplog.text
 
 
 @pytest.mark.parametrize(

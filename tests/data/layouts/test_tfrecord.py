@@ -139,7 +139,7 @@ def test_notes_say_what_is_read() -> None:
     where = FILES / "tfds/label.labels.txt"
     assert contents(FILES / "tfds").notes == [
         f"Label 0 is class n04417672: {where} lists the classes from 0.",
-        "3 of the 3 images of test without a label.",
+        "3 of the 3 images of test have no label.",
     ]
 
 
@@ -208,8 +208,8 @@ def test_compressed_files_are_unpacked_once_into_the_cache_after_announcing_it(
     with caplog.at_level(logging.INFO, "tench"):
         found = contents(path)
     assert caplog.messages == [
-        f"{path}: 2 of its files are compressed and cannot be read in place: unpacking them (0.0 MB compressed, more "
-        f"when unpacked) once to {tmp_path}/packed.spool."
+        f"{path}: 2 files are compressed and cannot be read in place. Unpacking them (0.0 MB compressed, more when "
+        f"unpacked) once to {tmp_path}/packed.spool."
     ]
     spooled = [str(tmp_path / "packed.spool" / name) for name in ("train.tfrecord.gz", "validation.tfrecord.zlib")]
     assert [rows.shards for rows in found.splits.values()] == [[name] for name in spooled]
@@ -226,7 +226,7 @@ def test_a_compressed_file_that_is_cut_short_is_an_error_and_leaves_nothing(tmp_
     (path / "val.tfrecord").write_bytes(gzip.compress((path / "train.tfrecord").read_bytes())[:-3])
     size = (path / "val.tfrecord").stat().st_size
     assert refusal(path) == (
-        f"{path}/val.tfrecord: ends at byte {size} in the middle of its compressed data. It was probably truncated. "
+        f"{path}/val.tfrecord ends at byte {size} in the middle of its compressed data. It was probably truncated. "
         f"Copy or download it again."
     )
     assert list((tmp_path / "set.spool").iterdir()) == []
@@ -239,9 +239,9 @@ def test_a_compressed_file_that_grows_without_end_is_refused(tmp_path: Path) -> 
     tree = open_tree(path, tmp_path / "spool", limits=Limits(inflated_bytes=1000))
     with pytest.raises(TenchError) as error:
         tfrecord.read(tree)
-    assert str(error.value).startswith(f"{path}/train.tfrecord: its first {len(bomb):,} bytes unpack to ")
+    assert str(error.value).startswith(f"{path}/train.tfrecord: the first {len(bomb):,} bytes unpack to ")
     assert str(error.value).endswith(
-        ", more than 100 times as many. Images do not compress this well, so it is not unpacked."
+        ", more than 100 times as many. Images do not compress this well, so the file is not unpacked."
     )
 
 
@@ -253,7 +253,7 @@ def test_a_full_disk_is_an_error_that_names_the_cache(tmp_path: Path, monkeypatc
     (path / "train.tfrecord").write_bytes(zlib.compress((path / "train.tfrecord").read_bytes()))
     monkeypatch.setattr(tfrecord, "complete_file", full)
     assert refusal(path) == (
-        f"{path}/train.tfrecord: cannot be unpacked to {tmp_path}/set.spool/train.tfrecord (No space left on device). "
+        f"{path}/train.tfrecord cannot be unpacked to {tmp_path}/set.spool/train.tfrecord (No space left on device). "
         "Make room there, or set TENCH_CACHE to a folder on a larger disk."
     )
 
@@ -381,7 +381,7 @@ def test_a_split_of_two_sets_is_an_error(tmp_path: Path) -> None:
         (tmp_path / "set" / name).write_bytes(framed(example(image(1, "a", name))))
     rest = "A split must be one set. Move the others away, or pass the folder of one."
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: contains 2 sets of files of the split 'train': train-0-of-1 (1 in all); train-0-of-2 (2 in "
+        f"{tmp_path}/set contains 2 sets of files of the split 'train': train-0-of-1 (1 in all); train-0-of-2 (2 in "
         f"all). {rest}"
     )
     for name in names[1:3]:
@@ -404,7 +404,10 @@ def test_numbers_of_files_that_are_impossible_are_an_error(tmp_path: Path) -> No
     assert refusal(tmp_path / "twice") == (
         f"{tmp_path}/twice: train-0-of-2 and train-00-of-2 have the same number. Keep one of them."
     )
-    assert refusal(tmp_path / "large") == f"{tmp_path}/large/train-2-of-2: its number should be less than 2. Rename it."
+    assert (
+        refusal(tmp_path / "large")
+        == f"{tmp_path}/large/train-2-of-2: its number must be less than 2. Rename the file."
+    )
 
 
 def test_a_name_with_the_words_of_two_splits_is_an_error(tmp_path: Path) -> None:
@@ -430,9 +433,9 @@ def test_a_split_without_records_is_left_out_and_a_set_without_any_is_an_error(t
     path = make(tmp_path / "set", train=[image(1, "a", "x")], val=[])
     dataset = read(path)
     assert list(dataset.splits) == ["train"]
-    assert dataset.notes[1:] == ("The files of val contain no records, so it is left out.",)
+    assert dataset.notes[1:] == ("The files of val contain no records, so the split is left out.",)
     tree = open_tree(make(tmp_path / "empty", train=[], val=[]), tmp_path / "spool")
-    with pytest.raises(TenchError, match=r"empty: its 2 TFRecord files contain no records at all. Convert them again."):
+    with pytest.raises(TenchError, match=r"empty: the 2 TFRecord files contain no records. Convert them again."):
         tfrecord.read(tree)
 
 
@@ -559,7 +562,7 @@ def test_a_thousand_numbers_are_not_mistaken_for_imagenets(first: int, tmp_path:
     dataset = read(make(tmp_path / "set", train=records))
     assert dataset.classes == table.Classes.numbered_to(1000)
     assert dataset.notes[1:] == (
-        "There are 1000, as in ImageNet, but nothing shows that they are ImageNet's, or in which order.",
+        "There are 1000 classes, as in ImageNet, but nothing shows that they are ImageNet's, or in which order.",
     )
 
 
@@ -629,7 +632,7 @@ def test_two_lists_that_differ_are_an_error(tmp_path: Path) -> None:
     assert read(path).classes.ids == ("a",)
     (path / "labels.txt").write_text("b\n")
     assert refusal(path) == (
-        f"{path}/label.labels.txt and {path}/labels.txt: they list the classes differently. Keep the right one."
+        f"{path}/label.labels.txt and {path}/labels.txt list the classes differently. Keep the right one."
     )
 
 
@@ -658,8 +661,8 @@ def test_labels_that_are_impossible_are_an_error_with_their_record(tmp_path: Pat
 def test_records_without_any_label_are_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(name="x"), image(-1, name="y")])
     assert refusal(path) == (
-        f"{path}: none of its records has a label: expected image/class/label, label or image/class/synset. Convert "
-        f"the images again with their classes, or choose the key of the label with --keys label=KEY."
+        f"{path}: no record has a label. Expected image/class/label, label or image/class/synset. Convert the images "
+        "again with their classes, or choose the key of the label with --keys label=KEY."
     )
 
 
@@ -685,7 +688,7 @@ def test_images_without_file_names_are_named_by_their_numbers(tmp_path: Path) ->
     path = make(tmp_path / "set", train=[image(1, "a"), image(2, "b"), image(1, "a", "x.jpg")])
     dataset = read(path)
     assert labels(dataset) == {"a/00000": 0, "b/00001": 1, "a/x.jpg": 0}
-    assert dataset.notes[1:] == ("2 of the 3 images of train without a file name, so they are named by number.",)
+    assert dataset.notes[1:] == ("2 of the 3 images of train have no file name, so they are named by number.",)
 
 
 def test_a_file_name_in_two_numbered_classes_is_not_used_as_a_key(tmp_path: Path) -> None:
@@ -742,12 +745,12 @@ def test_boxes_without_all_sides_are_an_error_with_their_record(sides: dict[str,
 
 
 STRANGE: dict[str, Values] = {
-    "has no image/encoded or imagefor the image. Its keys are: image_raw, label": {
+    "it has no image/encoded or image for the image. Its keys are: image_raw, label": {
         "label": [1],
         "image_raw": [b"raw"],
     },
-    "has no image/encoded or imagefor the image. Its keys are: none": {},
-    "has no image/encoded or imagefor the image. Its keys are: image, image/encoded": {
+    "it has no image/encoded or image for the image. Its keys are: none": {},
+    "it has no image/encoded or image for the image. Its keys are: image, image/encoded": {
         "image": [],
         "image/encoded": [],
     },

@@ -210,9 +210,9 @@ def test_shards_without_a_split_in_their_names_are_train_and_a_note_says_so(tmp_
     assert NO_SPLIT in read(tmp_path / "set").notes
     pack(tmp_path / "set/val-0.tar", sample("b", 1))
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: 2 of the shards have no split in their name (train, val or test): part-0.tar, "
-        "part-1.tar. Others do: val-0.tar (val). Leave them out with --exclude PATTERN, rename them, or name the files "
-        "to use."
+        f"{tmp_path}/set: 2 of the shards without a split in the name (train, val or test): part-0.tar, "
+        "part-1.tar. Others have one: val-0.tar (val). Leave out those without a split with --exclude PATTERN, rename "
+        "them, or pass only the files to use."
     )
 
 
@@ -336,11 +336,11 @@ def test_class_names_that_are_not_unique_do_not_become_ids(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("cat\n\ndog\n", "line 2: is empty, but each line is a class, in order."),
+        ("cat\n\ndog\n", "line 2 is empty, but each line is a class, in order."),
         ("n01440764\nn01443537\nn01440764", "line 3: n01440764 is already in line 1."),
         (
             "1 cat\n2 dog\n",
-            "line 1: has the number 1, but its position is 0. Sort the lines by their numbers, from 0, or remove the "
+            "line 1 has the number 1, but its position is 0. Sort the lines by their numbers, from 0, or remove the "
             "numbers.",
         ),
     ],
@@ -356,7 +356,7 @@ def test_words_for_people_are_names_and_the_classes_stay_numbers(tmp_path: Path)
     (tmp_path / "set/label_words.csv").write_text("0,tench\n1,eel\n")
     dataset = read(tmp_path / "set")
     assert (dataset.classes.names, dataset.classes.numbered) == (("tench", "eel"), True)
-    assert dataset.notes == (f"The class names, which are no ids, are from {tmp_path}/set/label_words.csv.",)
+    assert dataset.notes == (f"The class names, which are not ids, are from {tmp_path}/set/label_words.csv.",)
 
 
 def test_two_lists_that_contradict_each_other_are_both_refused(tmp_path: Path) -> None:
@@ -381,14 +381,14 @@ def test_lists_that_differ_are_an_error(tmp_path: Path) -> None:
     assert read(tmp_path / "set").classes.ids == ("cat", "dog")
     (tmp_path / "set/val/classes.txt").write_text("dog\ncat")
     both = f"{tmp_path}/set/train/classes.txt and {tmp_path}/set/val/classes.txt"
-    assert refusal(tmp_path / "set") == f"{both}: they list the classes differently. Keep the right one."
+    assert refusal(tmp_path / "set") == f"{both} list the classes differently. Keep the right one."
 
 
 def test_a_label_beyond_the_list_is_an_error_that_names_the_sample(tmp_path: Path) -> None:
     shard = pack(tmp_path / "set/train-0.tar", joined(sample("a", 1), sample("b", 2)))
     (tmp_path / "set/classes.txt").write_text("cat\ndog")
     assert refusal(tmp_path / "set") == (
-        f"{at(shard, 'b.jpg')}: has label 2, but labels count from 0 and {tmp_path}/set/classes.txt lists 2 classes. "
+        f"{at(shard, 'b.jpg')} has label 2, but labels count from 0 and {tmp_path}/set/classes.txt lists 2 classes. "
         "Correct one of the two."
     )
 
@@ -397,7 +397,7 @@ def test_a_label_beyond_the_list_is_an_error_that_names_the_sample(tmp_path: Pat
 def test_a_label_of_millions_is_an_error_not_a_million_classes(tmp_path: Path, label: int) -> None:
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 1), sample("b", label)))
     assert refusal(shard) == (
-        f"{at(shard, 'b.jpg')}: has label {label:,}, but labels count from 0 and labels must be less than 1,000,000. "
+        f"{at(shard, 'b.jpg')} has label {label:,}, but labels count from 0 and labels must be less than 1,000,000. "
         "Correct one of the two."
     )
 
@@ -421,7 +421,7 @@ def test_the_form_of_timms_imagenet_gives_the_keys_of_the_archive(tmp_path: Path
         "n01440764/ILSVRC2012_val_00000293.JPEG",
         "n01443537/ILSVRC2012_val_00000293x.JPEG",
     ]
-    assert dataset.notes == ("The class ids are the WordNet ids that the training images begin with.",)
+    assert dataset.notes == ("The class ids are the WordNet ids at the beginning of the names of the training images.",)
 
 
 @pytest.mark.parametrize(
@@ -451,7 +451,7 @@ def test_labels_may_be_a_number_in_json(tmp_path: Path, field: str) -> None:
     members = joined(sample("a", described={field: 1, "wnid": "x1"}), sample("b", described={field: 0, "wnid": "x0"}))
     dataset = read(pack(tmp_path / "train-0.tar", members))
     assert listing(dataset) == {"x1/a.jpg": "x1", "x0/b.jpg": "x0"}
-    assert dataset.notes == ("The class ids are the field 'wnid' of the samples' .json.",)
+    assert dataset.notes == ("The class ids come from the field 'wnid' of the samples' .json.",)
 
 
 def test_fields_that_do_not_tell_classes_apart_are_not_mistaken_for_ids(tmp_path: Path) -> None:
@@ -468,7 +468,7 @@ def test_fields_that_do_not_tell_classes_apart_are_not_mistaken_for_ids(tmp_path
     members = joined(*(sample(f"s{n}", described=described(n % 2, n)) for n in range(4)))
     dataset = read(pack(tmp_path / "train-0.tar", members))
     assert dataset.classes.ids == ("class 0", "class 1")
-    assert dataset.notes == ("The class ids are the field 'name' of the samples' .json.",)
+    assert dataset.notes == ("The class ids come from the field 'name' of the samples' .json.",)
     members = joined(sample("a", 0, described={"wnid": "x"}), sample("b", 1))
     assert read(pack(tmp_path / "train-0.tar", members)).classes.numbered
 
@@ -490,7 +490,7 @@ def test_labels_that_are_text_have_the_order_of_a_list_next_to_the_shards(tmp_pa
     assert listing(dataset) == {"d/d.jpg": "d", "c/c.jpg": "c"}
     (tmp_path / "set/classes.txt").write_text("e\nd\n")
     assert refusal(tmp_path / "set") == (
-        f"{at(shard, 'c.jpg')}: has the label 'c', which is not a class of {tmp_path}/set/classes.txt. Add it there."
+        f"{at(shard, 'c.jpg')} has the label 'c', which is not a class of {tmp_path}/set/classes.txt. Add it there."
     )
 
 
@@ -498,7 +498,7 @@ def test_text_and_numbers_as_labels_are_an_error_with_both(tmp_path: Path) -> No
     members = joined(sample("a", described={"label": "cat"}), sample("b", described={"label": 1}))
     shard = pack(tmp_path / "train-0.tar", members)
     assert refusal(shard) == (
-        f"{at(shard, 'a.jpg')}: has its class as text, but {at(shard, 'b.jpg')} as a number. Write the shards again "
+        f"{at(shard, 'a.jpg')} has its class as text, but {at(shard, 'b.jpg')} has a number. Write the shards again "
         "with one kind of label."
     )
 
@@ -538,8 +538,8 @@ def test_a_sample_without_the_label_that_others_have_is_an_error(tmp_path: Path)
         tmp_path / "set/val-0.tar", joined(sample("a", 0), sample("b", described={"text": "x"}), sample("c", -1))
     )
     assert refusal(tmp_path / "set") == (
-        f"{at(shard, 'b.jpg')}: has no label: expected a .cls, or a .json with a field 'label'. 2 of the 3 samples "
-        "of val have none. Write the shards again, with a label for each image or without those that have none."
+        f"{at(shard, 'b.jpg')} has no label (expected a .cls, or a .json with a field 'label'). 2 of the 3 samples of "
+        "val have none. Write the shards again, with a label for each image or without those that have none."
     )
 
 
@@ -547,15 +547,15 @@ def test_training_samples_without_labels_are_an_error(tmp_path: Path) -> None:
     pack(tmp_path / "set/a-val.tar", joined(sample("a", 0)))
     shard = pack(tmp_path / "set/train.tar", joined(sample("b"), sample("c")))
     assert refusal(tmp_path / "set") == (
-        f"{at(shard, 'b.jpg')}: has no label: expected a .cls, or a .json with a field 'label'. The samples have "
-        "the parts .cls ('0'), .jpg. If one of them is the label, name it with --keys label=PART (or label=FIELD for a "
+        f"{at(shard, 'b.jpg')} has no label (expected a .cls, or a .json with a field 'label'). The samples have the "
+        "parts .cls ('0'), .jpg. If one of them is the label, name it with --keys label=PART (or label=FIELD for a "
         "field of .json). Otherwise write the shards again."
     )
 
 
 def test_a_set_without_any_label_is_an_error(tmp_path: Path) -> None:
     shard = pack(tmp_path / "test-0.tar", joined(sample("b", -1)))
-    expected = f"{shard}: no sample has a label, so its classes are unknown. Write the shards with .cls."
+    expected = f"{shard}: no sample has a label, so the classes are unknown. Write the shards again, with .cls."
     assert refusal(shard) == expected
 
 
@@ -563,7 +563,7 @@ def test_a_set_without_any_label_is_an_error(tmp_path: Path) -> None:
 def test_a_cls_that_is_neither_a_number_nor_a_name_is_an_error(tmp_path: Path, text: bytes) -> None:
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), [("b.jpg", b"x"), ("b.cls", text)]))
     assert refusal(shard) == (
-        f"{at(shard, 'b.cls')}: contains {text!r}; expected the number or the name of a class. Write the shard again."
+        f"{at(shard, 'b.cls')} contains {text!r}; expected the number or the name of a class. Write the shard again."
     )
 
 
@@ -575,9 +575,9 @@ def test_a_cls_may_have_white_space(tmp_path: Path, text: bytes) -> None:
 
 def test_a_cls_or_json_of_great_length_is_an_error(tmp_path: Path) -> None:
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), [("b.jpg", b"x"), ("b.cls", b"1" * 65)]))
-    assert refusal(shard) == f"{at(shard, 'b.cls')}: has 65 bytes, too many for a label. Write the shard again."
+    assert refusal(shard) == f"{at(shard, 'b.cls')} has 65 bytes, too many for a label. Write the shard again."
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), sample("b", 1), [("b.json", b" " * (2**24 + 1))]))
-    assert refusal(shard).startswith(f"{at(shard, 'b.json')}: has 16,777,217 bytes, too many for a label.")
+    assert refusal(shard).startswith(f"{at(shard, 'b.json')} has 16,777,217 bytes, too many for a label.")
 
 
 @pytest.mark.parametrize(
@@ -592,28 +592,28 @@ def test_a_cls_or_json_of_great_length_is_an_error(tmp_path: Path) -> None:
 def test_a_json_that_is_not_an_object_is_an_error(tmp_path: Path, text: bytes, why: str) -> None:
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), sample("b", 1), [("b.json", text)]))
     found = refusal(shard)
-    assert found.startswith(f"{at(shard, 'b.json')}: is not a JSON object ({why}")
+    assert found.startswith(f"{at(shard, 'b.json')} is not a JSON object ({why}")
     assert found.endswith("). Write the shard again.")
 
 
 @pytest.mark.parametrize("label", [True, 1.5, [1], {}, "", "a\nb"])
 def test_a_label_in_json_of_another_kind_is_none(tmp_path: Path, label: object) -> None:
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), sample("b", described={"label": label})))
-    assert refusal(shard).startswith(f"{at(shard, 'b.jpg')}: has no label: expected a .cls, or a .json")
+    assert refusal(shard).startswith(f"{at(shard, 'b.jpg')} has no label (expected a .cls, or a .json")
 
 
 @pytest.mark.parametrize("label", [-2, 2**70])
 def test_a_label_in_json_out_of_range_is_an_error(tmp_path: Path, label: int) -> None:
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), sample("b", described={"label": label})))
-    assert refusal(shard).startswith(f"{at(shard, 'b.jpg')}: has label {label:,}, but labels count from 0 and")
+    assert refusal(shard).startswith(f"{at(shard, 'b.jpg')} has label {label:,}, but labels count from 0 and")
 
 
 def test_two_images_in_one_sample_are_an_error(tmp_path: Path) -> None:
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), sample("b", 1), [("b.mask.png", b"")]))
     assert refusal(shard) == (
-        f"{at(shard, 'b.mask.png')}: its sample has a second image, the first is b.jpg. A sample's name ends at the "
-        "first dot, and each is one image: name its part with --keys image=PART, or write the shard again, with names "
-        "that differ before the dot."
+        f"{at(shard, 'b.mask.png')}: its sample has a second image; the first is b.jpg. A sample's name ends at the "
+        "first dot, and each sample has one image. Choose its part with --keys image=PART, or write the shard again, "
+        "with names that differ before the dot."
     )
 
 
@@ -627,8 +627,8 @@ def test_a_label_that_was_written_twice_is_the_later_one(tmp_path: Path) -> None
 def test_members_of_a_sample_that_are_not_adjacent_are_an_error(tmp_path: Path) -> None:
     shard = pack(tmp_path / "train-0.tar", [("a.jpg", b"x"), ("b.jpg", b"y"), ("b.cls", b"1"), ("a.cls", b"0")])
     assert refusal(shard) == (
-        f"{at(shard, 'a.cls')}: a sample of this name came before, with others in between. The members of a sample "
-        f"must be neighbours, and its name must occur once. Write the shard again."
+        f"{at(shard, 'a.cls')}: a sample of this name occurs earlier, with others in between. The members of a sample "
+        "must be adjacent, and its name must occur once. Write the shard again."
     )
 
 
@@ -658,7 +658,7 @@ def test_a_shard_that_was_truncated_is_an_error(tmp_path: Path) -> None:
     whole = shard.read_bytes()
     for num_bytes in (2 * 1024 + 700, 20 * 1024):
         shard.write_bytes(whole[:num_bytes])
-        assert refusal(tmp_path / "set").startswith(f"{shard}: ")
+        assert refusal(tmp_path / "set").startswith(f"{shard} ends at byte ")
         assert "truncated" in refusal(tmp_path / "set")
 
 
@@ -668,7 +668,7 @@ def test_a_shard_that_shrinks_while_it_is_read_is_an_error(tmp_path: Path) -> No
     os.truncate(shard, 3 * 512)
     with pytest.raises(TenchError) as error:
         webdataset.read(tree)
-    assert str(error.value).endswith("became shorter while being read.")
+    assert str(error.value).endswith(": became shorter while being read.")
 
 
 def test_a_shard_that_vanishes_is_an_error(tmp_path: Path) -> None:
@@ -690,8 +690,8 @@ def test_shards_next_to_class_folders_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "set/train/cat").mkdir(parents=True)
     (tmp_path / "set/train/cat/1.jpg").write_bytes(b"")
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: contains shards, and images in 2 folders next to them (., ...). Move one of the two away, or "
-        "name only the shards, as in 'train-{0000..0127}.tar'."
+        f"{tmp_path}/set contains shards, and images in 2 folders next to them (., ...). Move one of the two away, or "
+        "pass only the shards, as in 'train-{0000..0127}.tar'."
     )
 
 
@@ -709,7 +709,7 @@ def test_shards_without_images_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as error:
         webdataset.read(tree_of(tmp_path / "set"))
     assert str(error.value) == (
-        f"{tmp_path}/set: contains shards without images. Expected samples of an image and a .cls."
+        f"{tmp_path}/set contains shards without images. Expected samples of an image and a .cls."
     )
 
 
@@ -752,7 +752,7 @@ def test_folders_and_files_of_other_kinds_are_not_recognised(tmp_path: Path) -> 
 def test_a_damaged_shard_does_not_hide_the_others(tmp_path: Path) -> None:
     pack(tmp_path / "set/train-1.tar", joined(sample("a", 0), sample("b", 1)))
     (tmp_path / "set/train-0.tar").write_bytes(b"")
-    assert refusal(tmp_path / "set").startswith(f"{tmp_path}/set/train-0.tar: ends at byte 0 without the empty blocks")
+    assert refusal(tmp_path / "set").startswith(f"{tmp_path}/set/train-0.tar ends at byte 0 without the empty blocks")
 
 
 def test_the_stamp_contains_every_shard(tmp_path: Path) -> None:
@@ -791,7 +791,7 @@ def test_a_part_that_is_named_like_a_label_is_one(tmp_path: Path, part: str, val
     dataset = found(pack(tmp_path / "train-0.tar", parts(**{part: values})))
     assert dataset.splits["train"].labels.tolist() in ([1, 0, 1, 0], [0, 0, 1, 1])  # sorted by key: cat/1.jpg, ...
     assert dataset.classes.ids == (("0", "1") if values[0] == b"1" else ("cat", "owl"))
-    assert f"The labels are the part .{part.replace('_', '.')}." in dataset.notes
+    assert f"The labels come from the part .{part.replace('_', '.')}." in dataset.notes
 
 
 @pytest.mark.parametrize("name", [b"cat", b"1957 Chevrolet", "Ké".encode()])
@@ -810,8 +810,8 @@ def test_captions_are_not_labels_and_the_parts_are_listed(tmp_path: Path) -> Non
     captions = [b"a dog on a sofa", b"two men", b"sunset", b"cake"]
     shard = pack(tmp_path / "00000.tar", parts(txt=captions, json=[b'{"url": "x"}'] * 4))
     assert said(shard) == (
-        f"{at(shard, '0.jpg')}: has no label: expected a .cls, or a .json with a field 'label'. The samples have "
-        "the parts .jpg, .json, .txt ('a dog on a sofa'). If one of them is the label, name it with --keys label=PART "
+        f"{at(shard, '0.jpg')} has no label (expected a .cls, or a .json with a field 'label'). The samples have the "
+        "parts .jpg, .json, .txt ('a dog on a sofa'). If one of them is the label, name it with --keys label=PART "
         "(or label=FIELD for a field of .json). Otherwise write the shards again."
     )
     assert len(found(shard, keys="label=txt").classes) == 4
@@ -819,7 +819,7 @@ def test_captions_are_not_labels_and_the_parts_are_listed(tmp_path: Path) -> Non
 
 def test_a_long_text_is_not_a_label_although_it_repeats(tmp_path: Path) -> None:
     shard = pack(tmp_path / "00000.tar", parts(txt=[b"a long caption of this image " * 9] * 4))
-    assert "has no label: expected a .cls, or a .json with a field 'label'." in said(shard)
+    assert "has no label (expected a .cls, or a .json with a field 'label')." in said(shard)
 
 
 def test_a_running_number_in_index_is_not_a_label(tmp_path: Path) -> None:
@@ -831,7 +831,7 @@ def test_a_field_of_json_is_chosen_by_its_name(tmp_path: Path) -> None:
     described = [json.dumps({"breed": name, "age": 3}).encode() for name in ("pug", "corgi")]
     shard = pack(tmp_path / "train-0.tar", parts(json=described))
     assert found(shard, label="breed").classes.ids == ("corgi", "pug")
-    assert "The labels are the field 'breed' of the .json." in found(shard, keys="label=breed").notes
+    assert "The labels come from the field 'breed' of .json." in found(shard, keys="label=breed").notes
 
 
 def test_parts_that_are_missing_are_refused(tmp_path: Path) -> None:

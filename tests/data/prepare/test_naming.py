@@ -296,7 +296,8 @@ def test_a_class_that_cannot_be_a_folder_is_refused(class_id: str) -> None:
     with pytest.raises(UsageError) as caught:
         check_class_folders(Classes.of(["cat", class_id]))
     assert str(caught.value) == (
-        f"The class {class_id!r} cannot be a folder. Choose a layout without class folders: --to webdataset, tfrecord "
+        f"The class {class_id!r} cannot be used as a folder name. Choose a layout without class folders: --to "
+        f"webdataset, tfrecord "
         "or recordio."
     )
 

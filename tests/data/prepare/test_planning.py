@@ -78,7 +78,7 @@ def test_links_are_refused_if_every_image_is_copied(
 
 def test_a_number_and_a_size_of_shards_are_refused_together(tmp_path: Path) -> None:
     assert refusal(tmp_path / "out", "webdataset", shards=(2,), shard_bytes=1000) == (
-        "--shards and --shard-size both set the number of files. Give one of them."
+        "--shards and --shard-size both set the number of files. Give only one of them."
     )
 
 
@@ -104,7 +104,7 @@ def test_a_filter_is_refused_if_no_size_changes() -> None:
 
 def test_an_unknown_layout_lists_the_known_ones(tmp_path: Path) -> None:
     assert refusal(tmp_path / "out", "tfrecords") == (
-        "--to tfrecords: unknown. Did you mean 'tfrecord' or 'recordio'? "
+        "Unknown --to 'tfrecords'. Did you mean 'tfrecord' or 'recordio'? "
         "Known: webdataset, folder, list, tfrecord, recordio."
     )
 

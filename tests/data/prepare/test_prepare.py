@@ -403,7 +403,7 @@ def test_a_destination_begun_with_other_options_is_refused(photos: Path, begun: 
     with pytest.raises(UsageError) as error:
         prepare(photos, begun, to="recordio", options=PrepareOptions(shuffle=False))
     assert str(error.value) == (
-        f"{begun}: was begun with a different source or different options: shuffle was True, now False. Use the "
+        f"{begun} was begun with a different source or different options: shuffle was True, now False. Use the "
         f"earlier ones, or remove {begun} to start over."
     )
     prepare(photos, begun, to="recordio")
@@ -423,7 +423,7 @@ def test_a_destination_that_holds_something_else_is_refused(photos: Path, tmp_pa
     with pytest.raises(UsageError) as error:
         prepare(photos, dest)
     assert str(error.value) == (
-        f"{dest}: already contains thesis.tex, and nothing is overwritten. Choose a folder that is empty or does not "
+        f"{dest} already contains thesis.tex, and nothing is overwritten. Choose a folder that is empty or does not "
         "exist."
     )
     assert files(dest) == {"thesis.tex": hashlib.sha256(b"years").hexdigest()}
@@ -445,7 +445,7 @@ def test_a_destination_inside_the_source_is_refused(photos: Path) -> None:
     with pytest.raises(UsageError) as error:
         prepare(photos, photos / "shards")
     assert str(error.value) == (
-        f"{photos / 'shards'}: is inside the source {photos}, which is never changed. Choose a folder outside it."
+        f"{photos / 'shards'} is inside the source {photos}, which is never changed. Choose a folder outside it."
     )
     assert contents(open_source(photos)) == PHOTOS
 
@@ -454,7 +454,9 @@ def test_a_second_process_names_the_first_and_stops(photos: Path, tmp_path: Path
     made = plan(open_source(photos), tmp_path / "dest", threads=1)
     with (
         staging.staging(tmp_path / "dest", made.identity(), 0, {}, 0),
-        pytest.raises(TenchError, match=rf"^{tmp_path / 'dest'}: process {os.getpid()} on .* is writing it\. Wait for"),
+        pytest.raises(
+            TenchError, match=rf"^{tmp_path / 'dest'}: process {os.getpid()} on .* is writing to it\. Wait until"
+        ),
     ):
         write(made, threads=1)
     write(made, threads=1)
@@ -495,7 +497,7 @@ def test_an_image_overwritten_between_a_kill_and_the_next_run_is_noticed(photos:
     image = photos / "train/n01440764/n01440764_9.JPEG"
     data = image.read_bytes()
     image.write_bytes(data[:100] + data[:99:-1])
-    with pytest.raises(TenchError, match=rf"^{image}: changed while it was being read"):
+    with pytest.raises(TenchError, match=rf"^{image} changed while it was being read"):
         prepare(photos, begun, to="recordio")
 
 
@@ -595,7 +597,7 @@ def test_a_file_of_the_source_that_changes_midway_is_noticed(
     with pytest.raises(TenchError) as error:
         write(made, threads=1)
     assert str(error.value) == (
-        f"{shard}: changed while it was being read, so {tmp_path / 'dest'} may mix old and new content. Remove "
+        f"{shard} changed while it was being read, so {tmp_path / 'dest'} may mix old and new content. Remove "
         f"{tmp_path / 'dest'} and run the command again once the source has stopped changing."
     )
     assert callable(original)
@@ -607,7 +609,7 @@ def test_an_image_overwritten_midway_is_noticed(photos: Path, tmp_path: Path) ->
     time.sleep(0.02)  # file systems have coarse clocks
     data = image.read_bytes()
     image.write_bytes(data[:100] + data[:99:-1])
-    with pytest.raises(TenchError, match=rf"^{image}: changed while it was being read"):
+    with pytest.raises(TenchError, match=rf"^{image} changed while it was being read"):
         write(made, threads=1)
 
 
@@ -719,7 +721,7 @@ def test_an_image_that_a_link_finds_outside_the_source_is_copied(photos: Path, t
     (inside / "more").symlink_to(tmp_path / "outside/n03126707")
     (inside / "c.JPEG").symlink_to(image.name)  # stays inside
     made = plan(open_source(photos), tmp_path / "dest", "folder", threads=1)
-    assert "2 images outside the source, behind links, will be copied." in made.notes
+    assert "2 images outside the source, reached through links, will be copied." in made.notes
     num_images = sum(map(len, made.images.tables.values()))
     assert made.num_linked == num_images - 2
     write(made, threads=1)
@@ -728,7 +730,7 @@ def test_an_image_that_a_link_finds_outside_the_source_is_copied(photos: Path, t
 
 
 def test_an_empty_image_is_an_error_before_anything_is_written(damaged: Path, tmp_path: Path) -> None:
-    with pytest.raises(TenchError, match=r"empty\.JPEG: empty \(0 bytes\)\. Leave empty images out with --bad skip"):
+    with pytest.raises(TenchError, match=r"empty\.JPEG is empty \(0 bytes\)\. Leave empty images out with --bad skip"):
         prepare(damaged, tmp_path / "dest")
     assert not (tmp_path / "dest").exists()
 

@@ -153,7 +153,7 @@ def test_an_image_without_a_label_has_no_class(tmp_path: Path) -> None:
     dest, content = written(tmp_path, "recordio")
     labels = dict(zip(content.names["val"], content.labels["val"], strict=True))
     unlabelled = with_names(content, val=labels | {"dog/3.jpg": -1})
-    assert difference(dest, "recordio", unlabelled) == "val has 2 images, not 2: no class has 1 fewer, dog has 1 more"
+    assert difference(dest, "recordio", unlabelled) == "val has 2 images, not 2: (no label) has 1 fewer, dog has 1 more"
 
 
 def test_many_differences_are_reported_by_the_first_and_their_number(tmp_path: Path) -> None:

@@ -125,10 +125,10 @@ def test_the_stems_are_never_adapted_to_small_images() -> None:
 @pytest.mark.parametrize(
     ("arch", "image_size", "reason"),
     [
-        ("resnet-38", 64, "above 28 px a ResNet of 38 layers: the depth must be one of 18, 34, 50, 101, 152, 200, 269"),
-        ("resnet-101", 28, "up to 28 px a ResNet of 101 layers: the depth must be 6 n + 2"),
-        ("resnetv1-269", 28, "up to 28 px a ResNet of 269 layers: the depth must be 9 n + 2"),
-        ("resnext-34", 32, "up to 32 px a ResNet of 34 layers: the depth must be 6 n + 2"),
+        ("resnet-38", 64, "above 28 px, the depth of a ResNet must be one of 18, 34, 50, 101, 152, 200, 269, got 38"),
+        ("resnet-101", 28, "up to 28 px, the depth of a ResNet must be 6 n + 2, got 101"),
+        ("resnetv1-269", 28, "up to 28 px, the depth of a ResNet must be 9 n + 2, got 269"),
+        ("resnext-34", 32, "up to 32 px, the depth of a ResNet must be 6 n + 2, got 34"),
         ("alexnet", 66, "its convolutions and poolings need an image of at least 67 px"),
         ("vgg-16", 31, "its convolutions and poolings need an image of at least 32 px"),
         ("inception-bn", 24, "its convolutions and poolings need an image of at least 25 px"),
@@ -144,7 +144,7 @@ def test_a_size_that_mxnets_network_does_not_have_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(UsageError) as refusal:
         create(f"mxnet:{arch}", num_classes=10, image_size=image_size)
-    start = f"mxnet:{arch} cannot take images of {image_size} x {image_size} px with 3 channels: {reason}\n"
+    start = f"mxnet:{arch} does not accept images of {image_size} x {image_size} px with 3 channels: {reason}\n"
     assert str(refusal.value).startswith(start)
 
 
@@ -187,7 +187,7 @@ def test_the_other_spelling_of_the_first_resnets_is_known_though_not_listed() ->
 
 
 def test_an_option_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"mxnet:alexnet has no dropout to set to 0\.1"):
+    with pytest.raises(UsageError, match=r"mxnet:alexnet has no option dropout, which was set to 0\.1"):
         create("mxnet:alexnet", num_classes=3, image_size=96, options=ModelOptions(dropout=0.1))
 
 

@@ -1,8 +1,8 @@
-"""The saved result of a check: which images of a dataset are bad, for later trainings on the same content.
+"""The saved result of a check: which images of a dataset are bad, for later training runs on the same content.
 
 It is stored in the cache folder under the dataset's fingerprint, and is valid as long as the checked files have not
 changed. For images in a folder this detects the same changes as the table does: a file overwritten in place with the
-same number of bytes goes unnoticed. Images that could not be read are listed for another check and do not count as bad.
+same number of bytes goes unnoticed. Images that could not be read are listed for another check, not as bad.
 """
 
 import collections
@@ -88,7 +88,7 @@ class Certificate:
     copies: Copies = NO_COPIES
 
     def sentence(self) -> str:
-        """For the start of a training: "Checked on 2026-11-24: 60,000 images decoded, none is bad."."""
+        """A log line for the start of training: "Checked on 2026-11-24: 60,000 images decoded, none is bad."."""
         copies = self.copies.sentences()
         listed = [*copies, "tench check SOURCE lists them."] if copies else []
         return " ".join([self._decoding(), *listed])
@@ -98,7 +98,7 @@ class Certificate:
             return f"Checked on {self.date[:10]}: {counted(self.images, 'image')} decoded, none is bad."
         found = [f"{len(self.bad):,} of {counted(self.images, 'image')} {_is(len(self.bad))} bad"] if self.bad else []
         found += [f"{len(self.unreadable):,} could not be read"] if self.unreadable else []
-        found += [f"damaged records or members of its files: {len(self.damaged):,}"] if self.damaged else []
+        found += [f"damaged records or archive members: {len(self.damaged):,}"] if self.damaged else []
         return f"Checked on {self.date[:10]}: {'; '.join(found)} (tench check SOURCE lists them)."
 
 

@@ -223,7 +223,7 @@ def check(
 
 
 def look_again(dataset: Dataset, unreadable: Sequence[Unreadable]) -> tuple[list[Bad], list[Unreadable]]:
-    """Decode the images that could not be read before: returns those that are bad, and those that still cannot be
+    """Decode again the images that could not be read. Returns those that are bad, and those that still cannot be
     read."""
     bad, still = [], []
     row_of = {split: {key: row for row, key in enumerate(table.keys())} for split, table in dataset.splits.items()}

@@ -17,10 +17,11 @@ def check_source(
     """Decode every image of a source once, and report what would stop or spoil training.
 
     source: a path or name, several that form one dataset, or a `Dataset`. Paths are read again, without the cache.
-    options: how to read them. near: also look for near duplicates. threads: 0 means one per core. Checksums of
-    published files, record CRCs and the image counts of known datasets are compared. The result is saved, and later
-    training on the same content reports it. Raises UsageError and TenchError as `open_source` does; bad images are in
-    the report, not raised.
+    options: how to read them. near: also look for near duplicates. threads: 0 means one per core.
+
+    Checksums of published files, record CRCs and the image counts of known datasets are compared. The result is saved,
+    and later training on the same content reports it. Raises UsageError and TenchError as `open_source` does; bad
+    images are in the report, not raised.
 
     >>> report = tench.check("digits")
     >>> report.images, report.bad, report.stops_training

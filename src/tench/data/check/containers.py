@@ -124,7 +124,7 @@ def _not_read(error: OSError, path: str, advance: _Advance) -> Iterator[_Found]:
 def _other_size(size: int, namesakes: list[Published], path: str, advance: _Advance) -> Iterator[_Found]:
     sizes = " or ".join(f"{known.num_bytes:,}" for known in namesakes)
     yield (
-        f"{path}: not the published file of this name: it has {size:,} bytes, the published file {sizes}. It was "
+        f"{path} is not the published file of this name: it has {size:,} bytes, the published file has {sizes}. It was "
         "truncated or repacked."
     )
 
@@ -144,7 +144,7 @@ def _checksum(namesakes: list[Published], path: str, advance: _Advance) -> Itera
     if any(known in namesakes for known in right):
         yield f"{path}: its {right[0].algorithm} matches the published one."
     elif right:
-        yield f"{path}: has the {right[0].algorithm} of {right[0].name}, so it is that file under another name."
+        yield f"{path} has the {right[0].algorithm} of {right[0].name}, so it is that file under another name."
     elif namesakes:
         published = " or ".join(known.checksum for known in namesakes)
         algorithm = namesakes[0].algorithm

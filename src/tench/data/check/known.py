@@ -1,6 +1,6 @@
 """Published datasets: the checksums of their files, their classes and image counts.
 
-A dataset counts as known only if its classes are exactly those of the published set; if the classes say little, like
+A dataset is known only if its classes are exactly those of the published set; if the classes say little, like
 MNIST's digits, its image counts must match too. Missing images are then reported exactly. Sources: the sets' own pages
 and readers, devkit of ILSVRC2012; timm, torchvision.datasets, tensorflow/datasets.
 """
@@ -224,7 +224,7 @@ def _differences(dataset: Dataset, known: KnownSet) -> Iterator[str]:
             continue
         found = len(dataset.splits[split])
         if found != expected:
-            lack = f"{expected - found:,} are missing" if found < expected else f"{found - expected:,} too many"
+            lack = f"{expected - found:,} missing" if found < expected else f"{found - expected:,} too many"
             yield f"{known.title} has {expected:,} images in {split}, but this dataset has {found:,}: {lack}."
         if split in known.per_class:
             yield from _uneven(dataset, split, *known.per_class[split])

@@ -1,7 +1,7 @@
 """Download public datasets by name from their publishers, and check them.
 
 Archives stay as published: `open_source` reads them without unpacking. ImageNet is downloaded by the kaggle package,
-which resumes in its own way, and has no published checksum.
+which resumes in its own way; no checksum of it is published.
 Sources: torchvision.datasets (addresses, MD5s), the sets' own pages (sizes).
 """
 
@@ -225,7 +225,7 @@ SETS = {
 
 
 def offered() -> list[tuple[str, int | None, str]]:
-    """(name, bytes to download, description) of every set that `download` knows.
+    """(name, bytes to download, description) of every set that `download` supports.
 
     The bytes are None if the publisher states no size, and a lower bound for ImageNet.
     """
@@ -247,8 +247,9 @@ def download(name: str, dest: str | Path, *, mirrors: Sequence[str] = ()) -> Pat
 
     name: mnist, cifar10, ...; an unknown name lists the known ones. dest: the folder, created if it does not exist.
     mirrors: base addresses to try in order instead of the publisher's; none: the environment variable TENCH_MIRROR, if
-    set. (ImageNet always comes from Kaggle.) Raises UsageError for an unknown name, TenchError if a file cannot be
-    downloaded or differs from what was published.
+    set. (ImageNet always comes from Kaggle.)
+
+    Raises UsageError for an unknown name, TenchError if a file cannot be downloaded or differs from what was published.
 
     >>> path = tench.download("cifar10", "data")  # doctest: +SKIP
     >>> dataset = tench.open_source(path)  # doctest: +SKIP
@@ -257,7 +258,7 @@ def download(name: str, dest: str | Path, *, mirrors: Sequence[str] = ()) -> Pat
         known = [*SETS, IMAGENET]
         raise UsageError(f"{name!r}: no such dataset.{nearest(name, known)} Known: {', '.join(known)}.")
     if mirrors and name == IMAGENET:
-        raise UsageError(f"{name}: comes from Kaggle, so mirrors have no effect. Leave them out.")
+        raise UsageError(f"{name} comes from Kaggle, so mirrors have no effect. Leave them out.")
     if not mirrors and (own := os.environ.get("TENCH_MIRROR")):
         mirrors = [own]
     for base in mirrors:
@@ -265,7 +266,7 @@ def download(name: str, dest: str | Path, *, mirrors: Sequence[str] = ()) -> Pat
             raise UsageError(f"The mirror {base!r} is not a web address. It must begin with http:// or https://.")
     dest = user_path(dest)
     if dest.exists() and not dest.is_dir():
-        raise UsageError(f"{dest}: is a file, but DEST must be a folder.")
+        raise UsageError(f"{dest} is a file, but DEST must be a folder.")
     dest.mkdir(parents=True, exist_ok=True)
     with _alone_in(dest):
         if name == IMAGENET:
@@ -298,9 +299,9 @@ def _from_kaggle(dest: Path) -> Path:
         if not any(part.iterdir()):
             part.rmdir()
         raise TenchError(
-            f"Kaggle's ImageNet: the kaggle package failed: {error}. If it contains 401 or 403, accept the rules of "
-            f"the competition at https://www.kaggle.com/competitions/{_COMPETITION}/rules with the account of your "
-            "token. The download so far is kept; the same command resumes it."
+            f"Kaggle's ImageNet: the kaggle package failed: {error}. If this message contains 401 or 403, accept the "
+            f"rules of the competition at https://www.kaggle.com/competitions/{_COMPETITION}/rules with the account "
+            "of your token. The download so far is kept; the same command resumes it."
         ) from error
     _check_zip(part / archive.name)
     (part / archive.name).rename(archive)
@@ -338,10 +339,10 @@ def _check_zip(archive: Path) -> None:
             count = len(whole.namelist())
     except (OSError, zipfile.BadZipFile) as error:
         raise TenchError(
-            f"{archive}: is not a complete zip archive ({error}). Remove it and run the same command again."
+            f"{archive} is not a complete zip archive ({error}). Remove it and run the same command again."
         ) from error
     _log.info(
-        "%s: lists %d members. Kaggle publishes no checksum; to decode every image run tench check.", archive, count
+        "%s contains %d members. Kaggle publishes no checksum. To decode every image, run tench check.", archive, count
     )
 
 

@@ -1,7 +1,7 @@
 """Download one published file by HTTP, resume an interrupted download, and verify it before it gets its name.
 
-A file is written as FILE.part and gets its final name when its size and MD5 are the published ones. That checksum
-decides, whatever a server answers, so any mirror can be used, and an interrupted download is resumed by HTTP Range,
+A file is written as FILE.part and gets its final name when its size and MD5 are the published ones. Only that checksum
+decides whether a file is accepted, so any mirror can be used, and an interrupted download is resumed by HTTP Range,
 even from another mirror. Source: RFC 9110, sections 13.1.5 (If-Range) and 14.
 
 Pooch, the usual library, and torchvision's own helpers start again after an interruption, so a file of gigabytes may
@@ -28,7 +28,7 @@ from tench.progress import progress
 
 _BLOCK_BYTES = 2**18
 _TIMEOUT_SECONDS = 30.0
-"""A connection that sends nothing for this long counts as lost."""
+"""A connection that sends nothing for this long is treated as lost."""
 _PAUSES_SECONDS = (1.0, 4.0, 15.0)
 """Pauses before each retry after an attempt that received nothing new."""
 
@@ -47,14 +47,14 @@ def fetch(
     """Download the published file with this MD5 (hexadecimal) to `path`, from the first address that has it.
 
     An existing file is kept if it has this MD5. num_bytes: its published size; None: use the server's. timeout_seconds:
-    how long a connection may send nothing before it counts as lost. pauses_seconds: before each retry at an address
+    how long a connection may send nothing before it is treated as lost. pauses_seconds: before each retry at an address
     after an attempt that received nothing new. Raises TenchError if no address has the file, if the disk is full, or if
     another file is in its place.
     """
     if path.exists():
         if (found := _md5_of(path)) != md5:
             raise TenchError(
-                f"{path}: already exists, but its MD5 is {found}; the published file's is {md5}. It is "
+                f"{path} already exists, but its MD5 is {found}; the published file's is {md5}. It is "
                 "damaged or belongs to another set. Move or remove it and run the same command again, or name another "
                 "folder."
             )
@@ -226,7 +226,7 @@ def _transfer(address: str, part: _Part, timeout_seconds: float) -> None:
             text = f"HTTP {error.code} ({error.reason})"
             if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 part.clear()
-                raise _PassingError(f"{text}: it cannot resume there") from error
+                raise _PassingError(f"{text}: the server cannot resume there") from error
             passing = error.code >= 500 or error.code in (http.HTTPStatus.REQUEST_TIMEOUT, 429)
             raise (_PassingError if passing else _MirrorError)(text) from error
     except (OSError, http.client.HTTPException) as error:
@@ -266,7 +266,7 @@ def _begin(response: Any, address: str, part: _Part) -> None:
             raise _PassingError(f"asked for the file from byte {asked:,}, but the server answered {answer!r}")
         if tag and part.mark(address) not in ("", tag):
             part.clear()
-            raise _PassingError("the file has changed there")
+            raise _PassingError("the file on the server has changed")
         offered_bytes, continued = None if match[2] == "*" else int(match[2]), asked > 0
     if part.published_bytes is None:
         part.total_bytes = offered_bytes
@@ -317,7 +317,7 @@ def require_room(folder: Path, num_bytes: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if num_bytes > free:
         raise TenchError(
-            f"{what}: needs {size_text(num_bytes)} more in {folder}, but only {size_text(free)} are free. Make room "
+            f"{what} needs {size_text(num_bytes)} more in {folder}, but only {size_text(free)} are free. Make room "
             "and run the same command again, or name a folder on a larger disk."
         )
 

@@ -7,10 +7,10 @@ Folders are judged by their contents and names, level by level from the top:
 - a folder called images, or named like the one above it, is storage; so are pieces (`images_001`, `images_002`)
 - letters above folders that begin with them (`a/abbey`) are an index; the class is the path below the letter
 - the outermost remaining folders that differ are the classes, unless most of them contain only folders: if those
-  share their names (`art/dog`, `sketch/dog`) or may be classes themselves, the person is asked
+  share their names (`art/dog`, `sketch/dog`) or may be classes themselves, an error asks the user to choose
 
-Only names and counts are used, except that bytes are compared for a bounded sample to detect a copy. The rules expect
-English names; with others the person is asked more often.
+Only names and counts are used; bytes are compared only for a bounded sample, to detect a copy. The rules expect English
+names; with others the user is asked more often.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ _MASK_WORDS = frozenset(
     "mask masks annotation annotations trimap trimaps groundtruth segmentation segmentations bbox bboxes".split()
 )
 _WEAK_MASK_WORDS = frozenset("gt label labels seg annots annot".split())
-"""Words in the names of both masks and classes: they count only if the files next to them have the same names."""
+"""Words in the names of both masks and classes. They mean masks only if the files next to them have the same names."""
 _MASK_PHRASES = (("ground", "truth"), ("segmentation", "class"), ("segmentation", "object"))
 _MASK_FILE = re.compile(
     r"(?i)[ _.-](?:masks?|gt|ground_?truth|seg|segm|segmentation|trimap|annotation|annotated|label)(?:[ _-]?\d{1,2})?$"
@@ -59,7 +59,7 @@ _MOST = 0.8
 class Place:
     """A folder that contains images itself. steps: the name and the meaning of each folder on the way to it.
 
-    told: the split that a person named.
+    told: the split that the user named.
     """
 
     folder: Folder
@@ -68,7 +68,7 @@ class Place:
 
     @property
     def split(self) -> str | None:
-        """The split given by the person, else by the nearest folder on the way."""
+        """The split given by the user, else by the nearest folder on the way."""
         return self.told or next((meaning for _, meaning in reversed(self.steps) if meaning in SPLITS), None)
 
     @property
@@ -113,7 +113,7 @@ def exclusion(tree: Tree, path: str) -> str:
 def leave_out_masks(tree: Tree, root: Folder, depth: int = 0) -> list[LeftOut]:
     """Remove folders and files of masks and annotations from `root`, if the images they belong to are there.
 
-    depth: the person has said what folders down to this depth are; they stay.
+    depth: folders down to this depth stay, because the user has said what they are.
     """
     left_out = []
     for folder in list(root.walk()):
@@ -183,7 +183,7 @@ def _stem(name: str) -> str:
 def _leave_out_mask_files(tree: Tree, root: Folder) -> list[LeftOut]:
     """Remove files such as 1_mask.png next to 1.png."""
     text = "\n".join(tree.names).lower()
-    if not any(sign in text for sign in _MASK_SIGNS):  # spares 100,000 searches
+    if not any(sign in text for sign in _MASK_SIGNS):  # saves 100,000 searches
         return []
     count, example = 0, ""
     for folder in root.walk():
@@ -224,7 +224,7 @@ def leave_out_copies(tree: Tree, folder: Folder, ask: bool) -> list[LeftOut]:
             ]
         if ask:
             raise TenchError(
-                f"{tree.root / child.path}: contains folders with the same names as those next to it "
+                f"{tree.root / child.path} contains folders with the same names as those next to it "
                 f"({some(sorted(shared), 3)}), but not the same images. Leave one out: "
                 f"{exclusion(tree, child.path)}, or pass only {tree.root / child.path}."
             )
@@ -295,7 +295,7 @@ def _splits(tree: Tree, folder: Folder, filled: Sequence[Folder], ask: bool) -> 
     for split, names in by_split.items() if ask else ():
         if len(set(map(without_digits, names))) > 1:
             raise TenchError(
-                f"{where}: has both {names[0]} and {names[1]}, and both would be the split {split!r}. Leave one "
+                f"{where} has both {names[0]} and {names[1]}, and both would be the split {split!r}. Leave one "
                 f"out, for example with {exclusion(tree, inside + names[1])}. If they are classes: --classes-at "
                 f"{inside.count('/') + 1}."
             )
@@ -315,8 +315,8 @@ def _refuse_contradiction(
         return
     inner = next(name for name, split in meanings.items() if split != outer)
     raise TenchError(
-        f"{tree.root / folder.path}: is in the split {outer}, but contains the folder {inner}, which names the split "
-        f"{meanings[inner]}. Choose one with --split-from DEPTH, or leave it out with "
+        f"{tree.root / folder.path} is in the split {outer}, but contains the folder {inner}, which names the split "
+        f"{meanings[inner]}. Choose one with --split-from DEPTH, or leave the folder out with "
         f"{exclusion(tree, folder.children[inner].path)}."
     )
 
@@ -349,12 +349,11 @@ def _are_splits(tree: Tree, folder: Folder, named: Mapping[str, str], rest: Sequ
         return False
     inside = f"{folder.path}/" if folder.path else ""
     others = [child.name for child in rest]
-    verb = "is" if len(others) == 1 else "are"
     exclude = " ".join(exclusion(tree, inside + name) for name in others[:3])
     raise TenchError(
-        f"{tree.root / folder.path}: {some(list(named))} are named like splits, but {some(others)} {verb} next to "
-        f"them. If they are splits, leave out the others: {exclude}. If all are classes: --classes-at "
-        f"{inside.count('/') + 1}."
+        f"{tree.root / folder.path}: folders named like splits ({some(list(named))}) are next to other folders "
+        f"({some(others)}). If the former are splits, leave out the others: {exclude}. If all are classes: "
+        f"--classes-at {inside.count('/') + 1}."
     )
 
 
@@ -401,7 +400,7 @@ def class_parts(
     folder. Raises TenchError, with a question, if it is not clear which folders are the classes.
     """
     if places and all(place.below_letter for place in places):
-        note = "The class folders are in folders of single letters; a class is the path below the letter."
+        note = "The class folders are in single-letter folders; a class is the path below the letter."
         return {at: (place.path_below_letter, len(place.parts)) for at, place in enumerate(places)}, [], [note]
     lead, strays = _lead(places)
     if not any(len(place.parts) > lead for place in places):
@@ -460,7 +459,7 @@ def direct_images(tree: Tree, folder: Folder, count: int) -> TenchError:
     """The error for images that are next to class folders."""
     name = tree.names[folder.images[0]]
     return TenchError(
-        f"{tree.root / folder.path}: {are(count)} directly in it, such as "
+        f"{tree.root / folder.path}: {are(count)} directly in this folder, such as "
         f"{name.rpartition('/')[2]}. Their class is unknown. Put each image into a folder named after its class, or "
         f"leave them out, for example with {exclusion(tree, name)}."
     )
@@ -479,7 +478,7 @@ def _check_classes(tree: Tree, by_class: Mapping[str, Sequence[Place]], lead: in
         others = some([name for name in names if name != storage[0]], 3)
         raise TenchError(
             f"{where}: the folder {storage[0]} is next to {others}, but does not look like a class. Leave it out "
-            f"with {exclusion(tree, path)}. If it is a class, give --classes-at {depth}."
+            f"with {exclusion(tree, path)}. If it is a class, pass --classes-at {depth}."
         )
     holds_files = {name for name, group in by_class.items() if any(len(place.parts) == lead + 1 for place in group)}
     deep = [name for name in names if inner[name] and name not in holds_files]
@@ -521,13 +520,13 @@ def _question(
     places = [place for group in by_class.values() for place in group]
     counts = {name: sum(len(place.folder.images) for place in group) for name, group in by_class.items()}
     shown = some([f"{name} ({counted(counts[name], 'image')})" for name in names], 5)
-    why = "and these have the same names in each" if is_shared else "which may be classes too"
-    lines = [f"{where}: its folders contain only folders, {why}: {shown}. Choose which folders are the classes:"]
+    why = "which have the same names in each" if is_shared else "which may be classes too"
+    lines = [f"{where}: the folders {shown} contain only folders, {why}. Choose which folders are the classes:"]
     levels = max(len(place.parts) for place in places) - lead
     for level in range(1, levels):
         below = sorted({place.parts[lead + level] for place in places if len(place.parts) > lead + level})
         depths = {place.depth_of_part(lead + level) for place in places if len(place.parts) > lead + level}
-        together = f", each from all of {some(names, 3)} together" if is_shared and level == 1 else ""
+        together = f", each merged from all of {some(names, 3)}" if is_shared and level == 1 else ""
         if len(depths) == 1 and len(below) > 1:
             lines.append(f"  {some(below, 4)}{together}: --classes-at {depths.pop()}")
     lines.append(f"  {some(names, 4)}: --classes-at {depth}")

@@ -41,7 +41,7 @@ class Folder:
         return [child for child in self.children.values() if child.num_images]
 
     def walk(self) -> Iterator["Folder"]:
-        """This folder and all below it, each before those in it, in the order of names."""
+        """This folder and all below it, each before its subfolders, in the order of names."""
         todo = [self]
         while todo:
             folder = todo.pop()

@@ -1,4 +1,4 @@
-"""The files of a tree by kind, for refusals and notes that name what was left out and what to do.
+"""The files of a tree by kind, for errors and notes that say what was left out and what to do.
 
 The suffix decides the kind; without a known suffix, the first bytes of a sample of the files do. A message never says
 that a file is not an image without saying what it is instead.
@@ -21,13 +21,13 @@ IMAGES, UNKNOWN = "images", "files of unknown kind"
 
 _PNG = "Convert them to PNG or JPEG"
 _NO_SUCH = "None has the first bytes of this format. Copy or download them again"
-_INTEROP = "pip install 'tench[interop]'"
+_INTEROP = "Run pip install 'tench[interop]'"
 
 
 @dataclasses.dataclass(frozen=True)
 class _Format:
     """name: in the plural. suffixes: with the dot, in lower case. magic: (offset, bytes); one match is enough. remedy:
-    what to do, if a person may expect such files to be read.
+    what to do, if a user may expect such files to be read.
     """
 
     name: str
@@ -69,7 +69,7 @@ _FORMATS = (
     _Format("Parquet files", ".parquet", ((0, b"PAR1"),), "Pass a single one to see its columns"),
     _Format("TFRecord files", ".tfrecord .tfrecords .tfrec", (), _NO_SUCH),
     _Format("MXNet record files", ".rec", ((0, bytes.fromhex("0a23d7ce")),), _NO_SUCH),
-    _Format("ffcv files", ".beton", (), "Write the images as files or WebDataset shards from ffcv's own reader"),
+    _Format("ffcv files", ".beton", (), "Export the images as files or WebDataset shards with ffcv's own reader"),
     _Format("MATLAB files", ".mat", ((0, b"MATLAB 5.0"),), "Save the images as PNG in class folders"),
     _Format(
         "pickled files",
@@ -165,7 +165,7 @@ def found_text(tree: Tree) -> str:
 
 
 def unread_notes(tree: Tree, *, containers: bool) -> list[str]:
-    """A note for each kind of image file that is not read, or only with an extra.
+    """A note for each kind of image file that is not read, or is read only with an extra.
 
     containers: also note archives and NumPy files, which the layout may have read.
     """

@@ -1,7 +1,7 @@
 """Labels in file names: `cat.0.jpg`, `american_bulldog_12.jpg`, `0001_c3.png`.
 
-A label is read from a name only if the person gives a regular expression for it. If the names suggest one, it is
-offered with the labels that it would give.
+A label is read from a name only if the user passes a regular expression for it. If the names suggest one, an error
+offers it with the labels that it finds.
 """
 
 import re

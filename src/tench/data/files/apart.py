@@ -37,7 +37,8 @@ def answer_of(module: str, arguments: Sequence[str], where: str, *, num_bytes: i
         answer = None
     if done.returncode or not isinstance(answer, dict):
         raise TenchError(
-            f"{where}: the library that reads it {_end(done.returncode)}. It is damaged. Copy or download it again."
+            f"{where}: the library that reads it {_end(done.returncode)}. The file is damaged. Copy or download it "
+            "again."
         )
     if "error" in answer:
         raise TenchError(f"{where}: {answer['error']}")
@@ -45,7 +46,7 @@ def answer_of(module: str, arguments: Sequence[str], where: str, *, num_bytes: i
 
 
 class RefusalError(Exception):
-    """The child refuses the file; the text is its whole answer."""
+    """The child rejects the file; the text is its whole answer."""
 
 
 def reply(work: Callable[[], Any], form: str) -> None:

@@ -43,12 +43,12 @@ def files_beside(tree: Tree, files: Iterable[str], name: str, *, in_root: bool =
 
 
 def text_beside(tree: Tree, files: Iterable[str], *names: str) -> dict[str, str]:
-    """The text of the files with these names, by place: empty, or one of several files with the same content.
+    """The text of the files with these names, by place. Returns at most one entry.
 
-    Empty files are ignored. Raises TenchError if two files differ.
+    All must have the same content; empty files are ignored. Raises TenchError if two files differ.
     """
     listed = list(files)
     found = {one.where: one.text for name in names for one in files_beside(tree, listed, name) if one.text.strip()}
     if len(set(found.values())) > 1:
-        raise TenchError(f"{' and '.join(found)}: they list the classes differently. Keep the right one.")
+        raise TenchError(f"{' and '.join(found)} list the classes differently. Keep the right one.")
     return dict(list(found.items())[:1])

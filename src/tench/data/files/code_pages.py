@@ -1,14 +1,15 @@
 """Find the code page of the names in an archive, if they are not UTF-8.
 
-Windows writes names in the code page of its language, and neither zip nor tar records which. A wrong guess gives
-unreadable class names, so a page is chosen only if the names make sense in that page and no other: all names together
+Windows writes names in the code page of its language, and neither zip nor tar records which. A wrong guess makes
+class names unreadable, so a page is chosen only if the names make sense in that page and no other: all names together
 are decoded in each page and judged by their letters. Short names often make sense in several pages. Then none is
 chosen, and the names are shown as `unzip` shows them: in code page 437, in which every byte is a different character.
 
 The tests for a script, from the layout of its code page:
 - Chinese, Japanese, Korean: characters are in the page's block of common characters, and single ones do not follow
   Latin letters.
-- Cyrillic: every letter outside ASCII is Cyrillic, in words of one case, with the letter frequencies of Russian.
+- Cyrillic: every letter outside ASCII is Cyrillic, and words are in lower, upper or title case. The letter frequencies
+  of Russian decide between the two pages.
 - Western: accented letters are few, and have the case of the letters around them.
 """
 
@@ -33,8 +34,8 @@ _COMMON = {
 """The block of common characters of each page: kana and kanji of level 1, hanzi of level 1, hangul."""
 _COMMON_SHARE = 0.85
 _SURE_KOREAN = 12
-"""Hangul occupy part of the block of common hanzi. If this many different characters are all in it, that is no
-accident."""
+"""The block of common hangul is part of the block of common hanzi. If at least this many different characters are all
+in it, the names are Korean."""
 _WESTERN = ("cp437", "cp850", "cp1252", "mac_roman")
 _CYRILLIC = ("cp866", "cp1251")
 _FREQUENT = {letter: 1000 / place for place, letter in enumerate("оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфъё", start=1)}

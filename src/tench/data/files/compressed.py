@@ -57,14 +57,14 @@ def spool_compressed(file: BinaryIO, where: str, target: Path, limits: Limits = 
     """Decompress a whole file into `target`, which appears complete or not at all, and return its size in bytes.
 
     where: the file's name for messages. Consecutive gzip members, xz streams, bzip2 streams and zstd frames are joined,
-    as their own programs do; zeros after the last are ignored. All checksums in the file are verified (zstd has none
-    unless its writer asked for it). Raises TenchError if the file is truncated, damaged, followed by other data, or
-    grows beyond the limit, and if the disk is full."""
+    as gzip, xz, bzip2 and zstd do; zeros after the last are ignored. All checksums in the file are verified (zstd has
+    none unless its writer asked for it). Raises TenchError if the file is truncated, damaged, followed by other data,
+    or grows beyond the limit, and if the disk is full."""
     packed = file.seek(0, os.SEEK_END)
     about = _least_size(file, packed, where)
     require_space(target, about, where)
     _log.info(
-        "%s: compressed (%.1f MB): unpacking it once, to about %.1f MB or more, in %s.",
+        "%s is compressed (%.1f MB). Unpacking it once, to about %.1f MB or more, in %s.",
         *(where, packed / 1e6, about / 1e6, target),
     )
     written = position = 0
@@ -138,7 +138,7 @@ def decompressed(file: BinaryIO, where: str, limits: Limits = LIMITS) -> Iterato
     file.seek(0)
     form = form_of(_read(file, where, 6))
     if form is None:
-        raise TenchError(f"{where}: is not compressed with {', '.join(_MAGIC)}.")
+        raise TenchError(f"{where} is not compressed with any of {', '.join(_MAGIC)}.")
     file.seek(0)
     yield from _zstd(file, where) if form == "zstd" else _members(file, form, where, limits)
 
@@ -189,7 +189,7 @@ def _members(file: BinaryIO, form: str, where: str, limits: Limits) -> Iterator[
                 return
             if not data:
                 raise TenchError(
-                    f"{where}: ends at byte {position:,} in the middle of the {form} data that begin at {begin:,}. It "
+                    f"{where} ends at byte {position:,} in the middle of the {form} data that begin at {begin:,}. It "
                     "was truncated: compare its size with the original's, and copy or download it again."
                 )
         if decompressor is None:
@@ -202,7 +202,7 @@ def _members(file: BinaryIO, form: str, where: str, limits: Limits) -> Iterator[
         except (zlib.error, lzma.LZMAError, OSError) as error:
             if str(error) == _NO_MEMORY:
                 raise TenchError(
-                    f"{where}: needs more than {limits.dictionary_bytes:,} bytes of memory to be unpacked. Unpack it "
+                    f"{where} needs more than {limits.dictionary_bytes:,} bytes of memory to be unpacked. Unpack it "
                     "yourself (xz -d), and pass what it contains."
                 ) from error
             other = f" Everything before byte {begin:,} is intact, so this may be appended data." if begin else ""
@@ -221,7 +221,7 @@ def _zstd(file: BinaryIO, where: str) -> Iterator[tuple[bytes, int]]:
     import pyarrow as pa
 
     class Source:
-        """The file without a close method: pyarrow would close it."""
+        """The file with a close method that does nothing, because pyarrow would close the file."""
 
         closed = False
 
@@ -250,8 +250,8 @@ def _read(file: BinaryIO, where: str, length: int) -> bytes:
 
 
 def _least_size(file: BinaryIO, packed: int, where: str) -> int:
-    """A lower bound for the unpacked size: the file's own size, because images hardly compress; gzip stores it modulo 4
-    GiB."""
+    """A lower bound for the unpacked size: the file's own size, because images hardly compress, or the size that gzip
+    stores modulo 4 GiB."""
     file.seek(0)
     if form_of(_read(file, where, 6)) != "gzip" or packed < 18:
         return packed
@@ -264,14 +264,14 @@ def refuse_bomb(packed: int, unpacked: int, where: str, limits: Limits = LIMITS)
     """Raise TenchError if the first `packed` bytes of a file unpack to more bytes than images can."""
     if unpacked > max(limits.inflated_bytes, limits.inflation * packed):
         raise TenchError(
-            f"{where}: its first {packed:,} bytes unpack to {unpacked:,}, more than {limits.inflation} "
-            "times as many. Images do not compress this well, so it is not unpacked."
+            f"{where}: the first {packed:,} bytes unpack to {unpacked:,}, more than {limits.inflation} "
+            "times as many. Images do not compress this well, so the file is not unpacked."
         )
 
 
 @contextlib.contextmanager
 def megabytes(what: str, num_bytes: int) -> Iterator[Callable[[int], None]]:
-    """Show progress in whole megabytes; the caller reports its position to the function."""
+    """Show progress in whole megabytes. Call the yielded function with the position reached, in bytes."""
     done = 0
     with progress(what, math.ceil(num_bytes / 1e6), "MB") as advance:
 

@@ -74,7 +74,8 @@ def build_index(path: Path, index_path: Path, read: Callable[[Pread], _Found], l
         raise TenchError(f"{path}: cannot be opened as a gzip file ({_first_line(error)}).") from error
     with contextlib.closing(opened) as file:  # the process aborts if it ends while the file is open
         _log.info(
-            "%s: %.1f GB of gzip can only be read from the start: reading it once with %d threads, to index it in %s.",
+            "%s: gzip data (%.1f GB) can only be read from the start. Reading it once with %d threads, to index it in "
+            "%s.",
             *(path, status.st_size / 1e9, threads, index_path),
         )
         with megabytes("Indexing", status.st_size) as reached:
@@ -105,7 +106,7 @@ def build_index(path: Path, index_path: Path, read: Callable[[Pread], _Found], l
 
 
 def open_indexed(path: Path, index_path: Path, held_bytes: int = HELD_BYTES) -> "IndexedGzip":
-    """A gzip file for reading at any offset, by the index that `build_index` saved.
+    """Open a gzip file for reading at any offset, with the index that `build_index` saved.
 
     held_bytes: the most decompressed bytes to keep. Raises TenchError if the index is missing, damaged or of another
     version, or if the file's size or time has changed since it was indexed.
@@ -117,13 +118,13 @@ def open_indexed(path: Path, index_path: Path, held_bytes: int = HELD_BYTES) -> 
     except (OSError, ValueError, KeyError, TypeError):
         usable = False
     if not usable:
-        raise TenchError(f"{index_path}: is not the index of {path}, or is damaged. Remove it to rebuild the index.")
+        raise TenchError(f"{index_path} is not the index of {path}, or is damaged. Remove it to rebuild the index.")
     try:
         status = path.stat()
         if (status.st_size, status.st_mtime_ns) != (header["packed_bytes"], header["time_ns"]):
             raise TenchError(
-                f"{path}: has changed since its index {index_path} was made (then {header['packed_bytes']:,} bytes, "
-                f"now {status.st_size:,}, or another time). Restore it, or remove the index to rebuild it."
+                f"{path} has changed since its index {index_path} was made (then {header['packed_bytes']:,} bytes, "
+                f"now {status.st_size:,}, or another modification time). Restore it, or remove the index to rebuild it."
             )
         return IndexedGzip(path, points, header["bytes"], held_bytes)
     except OSError as error:
@@ -152,7 +153,7 @@ class IndexedGzip:
     def pread(self, length: int, offset: int) -> bytes:
         """`length` bytes from `offset`, fewer only at the end. Raises TenchError if the file has been damaged since."""
         if length < 0 or offset < 0:
-            raise ValueError(f"bytes {offset} to {offset + length}: expected 0 <= offset and 0 <= length")
+            raise ValueError(f"offset and length must be at least 0, got {offset} and {length}")
         if not self._close.alive:
             raise ValueError(f"{self._path} is closed")
         starts, parts, end = self._points.starts, [], min(offset + length, self.num_bytes)
@@ -222,7 +223,7 @@ class IndexedGzip:
         while data := os.pread(self._descriptor, _INPUT_BYTES, position):
             yield data
             position += len(data)
-        raise EOFError("it ends before")
+        raise EOFError("the file ends before them")
 
 
 class _Points:
@@ -261,8 +262,8 @@ class _Points:
 def _from_bit(bit: int, data: bytes) -> bytes:
     """Deflate data that begin at a bit of the first byte, realigned to a byte by empty blocks in front.
 
-    zlib could take the bit position, but not through Python. An empty block with fixed codes has 10 bits; odd positions
-    need one empty block with dynamic codes, 93 bits long.
+    zlib can start at any bit, but Python's zlib module cannot. An empty block with fixed codes has 10 bits; odd
+    positions need one empty block with dynamic codes, 93 bits long.
     """
     front, length = (_ODD_BLOCK, 93) if bit % 2 else (0, 0)
     while length % 8 != bit:
@@ -316,7 +317,7 @@ class _Pass:
         except Exception as error:
             raise TenchError(
                 f"{self._path}: the gzip data are damaged, truncated, or followed by other data at about byte "
-                f"{packed:,} of {self._packed:,} ({_first_line(error)}), or before it. Copy or "
+                f"{packed:,} of {self._packed:,} or before it ({_first_line(error)}). Copy or "
                 "download it again."
             ) from error
         if piece:
@@ -338,7 +339,7 @@ def _verify(path: Path, content: _Pass) -> None:
         file.seek(-8, os.SEEK_END)
         if struct.unpack("<II", file.read(8)) == (content.crc32, content.end % 2**32):
             return
-        _log.info("%s: is truncated, or joined from several gzip members: reading it again to be sure.", path)
+        _log.info("%s is truncated, or joined from several gzip members. Reading it again to find out.", path)
         with megabytes("Verifying", path.stat().st_size) as reached:
             num_bytes = 0
             for piece, position in decompressed(file, str(path)):
@@ -355,7 +356,7 @@ def _try_out(path: Path, points: bytes, num_bytes: int, file: Any) -> None:
         for offset in (starts[0], starts[len(starts) // 2], starts[max(0, len(starts) - 2)]):
             file.seek(offset)
             if reader.pread(100_000, offset) != file.read(100_000):
-                raise ValueError(f"reading by the index gives other data at byte {offset:,}")
+                raise ValueError(f"reading through the index returns other data at byte {offset:,}")
 
 
 def _first_line(error: Exception) -> str:

@@ -52,7 +52,7 @@ def members(
     last block is read twice.
 
     Names of folders end in "/"; a leading "./" is removed. Bytes of a name that are not UTF-8 become surrogates. A name
-    may occur twice; as in tar itself, the later member counts. where: the archive's name for errors. Raises TenchError
+    may occur twice; as in tar itself, the later member is used. where: the archive's name for errors. Raises TenchError
     if the archive is damaged or truncated, or has a link, a device or a name that leads outside.
     """
     position = start
@@ -64,7 +64,7 @@ def members(
         if len(header) < BLOCK:
             ends = f"before byte {position - start + BLOCK:,}" if end is None else f"at byte {end - start:,}"
             raise TenchError(
-                f"{where}: ends {ends} without the empty blocks that close a tar archive. It was "
+                f"{where} ends {ends} without the empty blocks that close a tar archive. It was "
                 "probably truncated: compare its size with the original's, and copy or download it again."
             )
         if header == _ZEROS:
@@ -74,7 +74,7 @@ def members(
         if not _checksum_fits(header):
             raise TenchError(
                 f"{where}: byte {position - start:,} should begin the header of the next member, but its checksum does "
-                "not match: the archive is damaged there or before. Copy or download it again."
+                "not match. The archive is damaged there or before. Copy or download it again."
             )
         size = _number(header[124:136], where, position - start)
         kind = header[156]
@@ -144,7 +144,9 @@ def _number(field: bytes, where: str, position: int) -> int:
             return value - (1 << 88) if field[0] == 0xFF else value + ((field[0] & 0x7F) << 88)
         return int(field.strip(b" \0") or b"0", 8)
     except ValueError:
-        raise TenchError(f"{where}: byte {position:,}: {field!r} is not a size. {_AGAIN}") from None
+        raise TenchError(
+            f"{where}: the size of the member at byte {position:,} is {field!r}, which is not a number. {_AGAIN}"
+        ) from None
 
 
 def _name(header: bytes, long_name: str | None, attributes: dict[str, str]) -> str:
@@ -172,7 +174,7 @@ def _whole_name(name: bytes, where: str, position: int) -> str:
 def _refuse_long(size: int, where: str, position: int, limits: Limits) -> None:
     if size > limits.name_bytes:
         raise TenchError(
-            f"{where}: byte {position:,}: a name of {size:,} bytes; at most {limits.name_bytes:,} are read. The "
+            f"{where}: the name at byte {position:,} has {size:,} bytes; at most {limits.name_bytes:,} are read. The "
             "archive is damaged or was not made from files. Pack it again from a folder."
         )
 
@@ -207,6 +209,6 @@ def _attributes(pread: Pread, data: int, size: int, where: str, position: int, l
 def _refuse_more(rest: bytes, closed: int, where: str) -> None:
     if rest.strip(b"\0"):
         raise TenchError(
-            f"{where}: closes at byte {closed:,}, but more data follows, as when archives are joined with cat. It "
-            "would be ignored silently. Unpack the archive (tar --ignore-zeros) and pack it again."
+            f"{where} closes at byte {closed:,}, but more data follows, as when archives are joined with cat. Readers "
+            "would ignore it silently. Unpack the archive (tar --ignore-zeros) and pack it again."
         )

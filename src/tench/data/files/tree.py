@@ -46,7 +46,7 @@ from tench.data.files.names import JUNK, composed, is_image_name, is_run, run_fo
 from tench.data.limits import LIMITS, Limits
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.table import IntArray, Rows
-from tench.errors import TenchError
+from tench.errors import TenchError, counted
 from tench.files import complete_file, open_regular, require_space
 
 _BEGINNING_BYTES = 2**22
@@ -81,11 +81,11 @@ class Tree:
     file's byte range. stamp: the files and folders on disk whose size and time show whether anything read so far has
     changed; it grows as files are read. spool: a cache folder for bytes that cannot be addressed in place. indexes: for
     shards that are big gzip files, their index files; offsets in them count decompressed bytes. copies: for paths in
-    the cache, the files whose data they have. options: how to read the source. excluded: number of files left out so
-    far, by --exclude pattern. notes: for a person. hidden: for each folder whose name begins with a dot, the images
-    directly in it, which are in no other field: name in the folder, index into shards, offset, length. limits: for
-    everything that is read from the tree. archives: the files that `opened` turned into folders; enclosing: the number
-    of archives that enclose the root itself.
+    the cache, the files whose data they have. listings: for each index file, the members of its archive. options: how
+    to read the source. excluded: number of files left out so far, by --exclude pattern. notes: for the user. hidden:
+    for each folder whose name begins with a dot, the images directly in it, which are in no other field: name in the
+    folder, index into shards, offset, length. limits: for everything that is read from the tree. archives: the files
+    that `opened` turned into folders; enclosing: the number of archives that enclose the root itself.
     """
 
     source: Path
@@ -265,7 +265,9 @@ class Tree:
         with self.open(name) as file:
             data = file.read()
         if len(data) != length:
-            raise TenchError(f"{self.place(name)}: became shorter while being read.")
+            raise TenchError(
+                f"{self.place(name)} became shorter while it was being read. Wait until it is complete, then try again."
+            )
         return data
 
     def text(self, name: str, what: str = "a text file", at_most: int | None = None) -> str:
@@ -293,7 +295,7 @@ class Tree:
     def opened(self, archives: Iterable[str]) -> "Tree":
         """This tree with some of its archives (tar, compressed tar, zip) as folders of the same names, suffix included.
 
-        If a name occurs twice in an archive, the later file counts, as when the archive is unpacked. Raises TenchError
+        If a name occurs twice in an archive, the later file is used, as when the archive is unpacked. Raises TenchError
         if an archive is damaged or has members that an archive of images cannot have.
         """
         todo = set(archives)
@@ -302,7 +304,7 @@ class Tree:
         for name in names:
             if self.enclosing + self._depth(name) >= self.limits.nested_archives:
                 raise TenchError(
-                    f"{self.place(name)}: is in {self.limits.nested_archives} nested archives. Unpack "
+                    f"{self.place(name)} is in {self.limits.nested_archives} nested archives. Unpack "
                     "the outer ones and pass the folder."
                 )
         with concurrent.futures.ThreadPoolExecutor(_MAX_THREADS) as pool:
@@ -460,7 +462,7 @@ def _is_odd(name: str) -> bool:
 
 
 def names_unreadable_files(read: Callable[[Tree], Result]) -> Callable[[Tree], Result]:
-    """Have a layout's `read` raise TenchError with the file's name for a file that cannot be read."""
+    """Wrap a layout's `read` so that it raises TenchError with the file's name if a file cannot be read."""
 
     @functools.wraps(read)
     def wrapped(tree: Tree) -> Result:
@@ -508,7 +510,7 @@ def open_pattern(pattern: Path, spool: Path, options: SourceOptions = NO_OPTIONS
     for text in _expanded(str(pattern), limits):
         found = sorted(glob.glob(text)) if any(sign in text for sign in "*?") else [text]
         if not found or not os.path.isfile(found[0]):
-            raise TenchError(f"{text}: no such file, but the pattern {pattern} includes it. Check the numbers.")
+            raise TenchError(f"{text}: no such file, but the pattern {pattern} includes it. Check the pattern.")
         paths += found
     root = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
     files = _Files(list(dict.fromkeys(paths)), limits, pattern)
@@ -547,13 +549,13 @@ def _expanded(text: str, limits: Limits) -> list[str]:
             first, last, width = int(found["first"]), int(found["last"]), len(found["first"])
             if last < first or last - first >= limits.pattern_files:
                 raise TenchError(
-                    f"{whole}: {found[0]} should count upwards, over at most {limits.pattern_files:,} numbers."
+                    f"{whole}: {found[0]} must count upwards, over at most {limits.pattern_files:,} numbers."
                 )
             choices = [f"{number:0{width}}" for number in range(first, last + 1)]
         else:
             choices = found["choices"].split(",")
         if len(pending) + len(done) + len(choices) > limits.pattern_files:
-            raise TenchError(f"{text}: expands to more than {limits.pattern_files:,} files. Pass a folder instead.")
+            raise TenchError(f"{text} expands to more than {limits.pattern_files:,} files. Pass a folder instead.")
         pending += [f"{whole[: found.start()]}{choice}{whole[found.end() :]}" for choice in reversed(choices)]
     return done
 
@@ -616,7 +618,7 @@ class _Files:
             folder = folder.rpartition("/")[0]
         if self._folder_characters > limits.folder_name_bytes:
             raise TenchError(
-                f"{self._source}: the paths of its first {len(self.folders):,} folders have more than "
+                f"{self._source}: the paths of the first {len(self.folders):,} folders have more than "
                 f"{limits.folder_name_bytes:,} characters in total. Pass the part of it that contains the images."
             )
 
@@ -660,7 +662,7 @@ class _Files:
         """The tree of these files without runs and without those that the options exclude; `excluded` counts them by
         pattern."""
         if len(self.names) > self._limits.members:
-            raise TenchError(f"{source}: has more than {self._limits.members:,} files. Pass a part of it.")
+            raise TenchError(f"{source} has more than {self._limits.members:,} files. Pass a part of it.")
         excluded = dict.fromkeys(options.exclude, 0) if excluded is None else excluded
         kept: Sequence[int] = range(len(self.names))
         folders = sorted(self.folders)
@@ -720,7 +722,7 @@ def _emptied(runs: Sequence[str], names: Sequence[str], folders: Sequence[str]) 
 
 
 def _runs_note(runs: Sequence[str]) -> list[str]:
-    # Without their number: later runs do not make a cached table stale.
+    # Their number is left out: later runs would change it, but do not make a cached table stale.
     return [f"Left out: run directories of tench, such as {shown(min(runs))}."] if runs else []
 
 
@@ -759,7 +761,7 @@ def _walk(path: Path, spool: Path, options: SourceOptions, limits: Limits) -> Tr
             if is_run({entry.name for entry in entries}):
                 if not prefix:
                     raise TenchError(
-                        f"{path}: is a run directory, not a dataset. To use its model: tench evaluate {path}, or "
+                        f"{path} is a run directory, not a dataset. To use its model: tench evaluate {path}, or "
                         f"tench predict {path} IMAGE"
                     )
                 files.runs.append(composed(prefix[:-1]))
@@ -850,8 +852,13 @@ def _spool_members(archive: zips.Archive, members: Sequence[zips.Member], spoole
     )
     require_space(spooled, num_bytes, archive.where)
     _log.info(
-        "%s: %d members are compressed: copying %.1f MB once to %s.",
-        *(archive.where, len(members), num_bytes / 1e6, spooled),
+        "%s: %s compressed. Copying %.1f MB once to %s.",
+        *(
+            archive.where,
+            f"{counted(len(members), 'member')} {'is' if len(members) == 1 else 'are'}",
+            num_bytes / 1e6,
+            spooled,
+        ),
     )
     with complete_file(spooled) as part, part.open("wb") as sink:
         for member in members:

@@ -1,7 +1,7 @@
 """The members of a zip archive: the offsets of stored ones, and how compressed ones are unpacked.
 
 Python's zipfile is not used: it reads a name in an unknown code page as code page 437, loads a central directory of any
-size into memory, and on damage lets through whatever error its parts raise. Here every length is checked against the
+size into memory, and on damage raises whatever error its parts raise. Here every length is checked against the
 bytes present, the directory must agree with the header before each member, and names that are not UTF-8 are read by
 `code_pages`. Backslashes are separators in an archive made on Windows, and in one without any other separator. The
 price: no split archives, no encryption, and only the compression methods of Python's standard library.
@@ -93,7 +93,7 @@ def is_zip(head: bytes) -> bool:
 def members(archive: Archive, notes: list[str]) -> list[Member]:
     """The members of a zip archive, in directory order.
 
-    notes: notes about the names are added to it. A name may occur twice; as in a tar, the later member counts.
+    notes: notes about the names are added to it. A name may occur twice; as in a tar, the later member is used.
     Raises TenchError if the archive is damaged, truncated, encrypted or split, or has a link, a device or a name that
     leads outside.
     """
@@ -163,7 +163,7 @@ def _directory(archive: Archive) -> tuple[bytes, int, int]:
         disk, first_disk, _, count, num_bytes, offset = struct.unpack_from("<2L4Q", data, 16)
         here = record
     if disk or first_disk:
-        raise TenchError(f"{where}: is one part of a split zip archive. Join its parts (zip -s 0) and pass the whole.")
+        raise TenchError(f"{where} is one part of a split zip archive. Join its parts (zip -s 0) and pass the result.")
     before = here - num_bytes - offset
     if before < 0:
         raise _DamageError("its directory is outside the archive")
@@ -181,7 +181,7 @@ def _entries(archive: Archive) -> Iterator[_Entry]:
     position = number = 0
     while position < len(directory):
         if number == limits.members:
-            raise TenchError(f"{where}: has more than {limits.members:,} members. Unpack it and pass a part.")
+            raise TenchError(f"{where} has more than {limits.members:,} members. Unpack it and pass a part.")
         if position + _ENTRY.size > len(directory):
             raise _DamageError("its directory is truncated")
         (signature, flags, method, crc32, packed, size, name_bytes, extra_bytes, comment_bytes, attributes, header) = (
@@ -295,7 +295,7 @@ def _start(archive: Archive, member: Member) -> int:
     if begin + member.packed_bytes > archive.size:
         raise _DamageError("its data extend beyond the end of the archive")
     if member.method == STORED and member.packed_bytes != member.num_bytes:
-        raise _DamageError("it is not compressed, but has two sizes")
+        raise _DamageError("it is not compressed, but its two sizes differ")
     return begin
 
 

@@ -1,7 +1,7 @@
 """Arrays as a dataset: images (N, H, W[, C]) and labels (N,), as in the files of Keras, MedMNIST and PatchCamelyon.
 
 Shapes decide which array contains the images and which the labels; if several fit, names decide. A word in the name of
-an array or its file gives the split. uint8 arrays in one piece are addressed in place as raw pixels. Other arrays are
+an array or its file names the split. uint8 arrays in one piece are addressed in place as raw pixels. Other arrays are
 copied once if their values are exactly whole numbers from 0 to 255, or steps of 1/255 from 0 to 1; anything else is
 refused rather than rounded.
 """
@@ -179,13 +179,13 @@ def _paired(tree: Tree, split: str, images: list[Array], labels: list[Array], ar
     )
     everything = "" if images and labels else f" {_listing(arrays)}"
     raise TenchError(
-        f"{tree.source}: which arrays contain the images and labels of {split}? Possible {found}.{everything} Name "
-        "them with --keys image=NAME,label=NAME, or leave files out with --exclude PATTERN."
+        f"{tree.source}: it is unclear which arrays contain the images and labels of {split}. Possible "
+        f"{found}.{everything} Name them with --keys image=NAME,label=NAME, or leave files out with --exclude PATTERN."
     )
 
 
 def _by_name(arrays: list[Array], names: Sequence[str]) -> list[Array]:
-    """The arrays with the first of these names that occurs in each file, if there are several."""
+    """The arrays; if there are several, only those with the first of these names that occurs."""
     if len(arrays) < 2:
         return arrays
     for name in names:
@@ -198,7 +198,10 @@ def _values(array: Array) -> npt.NDArray[Any]:
     """The labels of an array, (N,) int64 or text; -1 or "" means none. Raises TenchError for a value that is not a
     class."""
     if array.dtype.itemsize * math.prod(array.shape) > _MAX_LABEL_BYTES:
-        raise TenchError(f"{array.where}: has labels of shape {array.shape}, too many to read.")
+        raise TenchError(
+            f"{array.where} has labels of shape {array.shape}, too many to read. Name another array with --keys "
+            "label=NAME."
+        )
     values = array.read(0, len(array))
     if values.size == len(array):
         values = values.reshape(-1)
@@ -206,7 +209,7 @@ def _values(array: Array) -> npt.NDArray[Any]:
         return np.char.strip(values.astype(str))
     if values.dtype.kind == "f" and not (np.isfinite(values).all() and (values == np.floor(values)).all()):
         raise TenchError(
-            f"{array.where}: its labels are fractions (the first is {values.ravel()[0]!s}). A class is a whole number "
+            f"{array.where}: the labels are fractions (the first is {values.ravel()[0]!s}). A class is a whole number "
             "or text. Name another array with --keys label=NAME."
         )
     if values.ndim == 2:
@@ -227,7 +230,7 @@ def _from_columns(array: Array, values: npt.NDArray[Any]) -> npt.NDArray[np.int6
     wrong = np.flatnonzero(((values != 0) & (values != 1)).any(1) | (values.sum(1) != 1))
     if wrong.size:
         raise TenchError(
-            f"{array.where}: has {values.shape[1]} columns, and row {int(wrong[0]):,} is "
+            f"{array.where} has {values.shape[1]} columns, and row {int(wrong[0]):,} is "
             f"{values[wrong[0]].tolist()[:20]}: exactly one column of a row should be 1. {wrong.size:,} of the "
             f"{len(values):,} rows are affected. Images with several labels or none cannot be read from arrays. Name "
             "another array with --keys label=NAME."

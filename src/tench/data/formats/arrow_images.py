@@ -113,7 +113,7 @@ def _places(reader: Any, file: ImageFile, columns: Columns, base: int, size: int
 def _spool(tree: Tree, file: ImageFile, columns: Columns, reader: Any) -> None:
     target = spool_path(tree, file.name, ".images")
     require_space(target, file.num_bytes, file.where)
-    _log.info("%s: compressed: copying its images once to %s.", file.where, target)
+    _log.info("%s is compressed. Copying its images once to %s.", file.where, target)
     file.shard = str(target)
     offset = 0
     with complete_file(target) as part, part.open("wb") as sink:
@@ -155,6 +155,6 @@ def _refuse_missing(file: ImageFile, leaf: Any, lengths: Any) -> None:
     if absent.any():
         row = len(file.length) + int(absent.argmax())
         raise TenchError(
-            f"{file.row(row)}: contains no image in {file.leaf!r}. Images that are only referred to by path are not "
+            f"{file.row(row)} contains no image in {file.leaf!r}. Images that are only referred to by path are not "
             "read. Write the file again with the images inside, or remove the row."
         )

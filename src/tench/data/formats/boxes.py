@@ -76,13 +76,13 @@ def attach(tree: Tree, contents: Contents) -> Contents:
         notes.append(f"{split} has {counted(num_boxes, 'box')} in {num_annotated:,} of its {len(boxes):,} images.")
     if num_used == 0:
         raise TenchError(
-            f"{tree.source}: has {counted(len(found), 'annotation')}, but none has the name of one of its images (the "
+            f"{tree.source} has {counted(len(found), 'annotation')}, but none has the name of one of its images (the "
             f"first is {min(found)}.xml). They belong to other images."
         )
     if others := len(found) - num_used:
         notes.append(f"{counted(others, 'annotation')} without a matching image here.")
     if counts.repaired:
-        notes.append(f"Corrected {counted(counts.repaired, 'box')}, reversed or extending beyond the image.")
+        notes.append(f"Corrected {counted(counts.repaired, 'box')} that were reversed or extended beyond the image.")
     if counts.empty or counts.of_others:
         notes.append(
             f"Dropped {counted(counts.empty + counts.of_others, 'box')}: {counts.empty:,} empty, {counts.of_others:,} "
@@ -151,18 +151,19 @@ def _annotations(tree: Tree) -> tuple[_Annotations, list[str]]:
             else:
                 found[image] = objects(data, where)
     if not found:
-        raise TenchError(f"{tree.source}: has no boxes, because it has no annotations. Add one or more of: {WOULD_DO}.")
+        raise TenchError(f"{tree.source} has no boxes, because it has no annotations. Add one or more of: {WOULD_DO}.")
     notes = [f"Boxes are from {', '.join(places)}."]
     if repeated:
         notes.append(
-            f"{counted(repeated, 'annotation')} for an image that already has one; the first, in this order, counts."
+            f"{counted(repeated, 'annotation')} for an image that already has one; the first one, in this order, is "
+            "used."
         )
     return found, notes
 
 
 def _archives(tree: Tree) -> list[str]:
     found = [name for name in tree.names if _ARCHIVE.fullmatch(name.rpartition("/")[2])]
-    return sorted(found, key=lambda name: ("dogs" in name, name))  # task 3 repeats some of what task 1 has
+    return sorted(found, key=lambda name: ("dogs" in name, name))  # task 3 (dogs) repeats some annotations of task 1
 
 
 def _files(tree: Tree) -> list[str]:
@@ -229,7 +230,7 @@ def objects(data: bytes, where: str) -> list[Object]:
         return found
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise TenchError(
-            f"{where}: is not a PASCAL VOC annotation ({error}). Restore the file from its archive, or "
+            f"{where} is not a PASCAL VOC annotation ({error}). Restore the file from its archive, or "
             "download that again."
         ) from error
 
@@ -265,7 +266,7 @@ def packed(tree: Tree, name: str, wanted: Callable[[str], bool]) -> Iterator[tup
                 )
             data = pread(num_bytes, offset)
             if len(data) < num_bytes:
-                raise TenchError(f"{where}: is truncated within {shown(member)}. Copy or download it again.")
+                raise TenchError(f"{where} is truncated within {shown(member)}. Copy or download it again.")
             yield member, data
         if forward:
             forward.finish()

@@ -40,9 +40,9 @@ FILES = (
     "label_words.csv",
     "label_to_content.json",
 )
-"""In order of preference."""
+"""Names of these files, in order of preference."""
 CLASSES_TXT, CLASSES_JSON = "classes.txt", "imagenet_class_index.json"
-"""The file that tench writes: text, and JSON for ids that text cannot hold."""
+"""The file that tench writes: text, and JSON for ids that text cannot represent."""
 _WORDS_ONLY = ("label_words.csv", "label_to_content.json")
 
 _WNID_LINE = re.compile(rf"({WNID.pattern})(?:\s+(.*))?", re.ASCII)
@@ -51,7 +51,7 @@ _INDEX_LINE = re.compile(r"(\d+)(?:\s*[\s,:]\s*(.+))?", re.ASCII)
 
 @dataclasses.dataclass(frozen=True)
 class ClassFile:
-    """The classes named by a file, in the order of their numbers. ids: None if it has only words for people."""
+    """The classes named by a file, in the order of their numbers. ids: None if it has only display names."""
 
     where: str
     ids: tuple[str, ...] | None
@@ -66,14 +66,14 @@ class ClassFile:
 
     @property
     def classes(self) -> Classes:
-        """The classes; without ids, they are numbers with names for people."""
+        """The classes; without ids, they are numbers with display names."""
         if self.ids is None:
             return Classes(tuple(map(str, range(len(self)))), self.names, numbered=True)
         return Classes(self.ids, self.names)
 
 
 def class_files(read: Callable[[str], Mapping[str, str]], prefix: str = "") -> list[ClassFile]:
-    """The files that name classes, the preferred one first.
+    """The files that name classes, in order of preference.
 
     read: the text of each file with a given name, by its path for messages. prefix: of `categories.csv`, as in
     `caltech101_categories.csv`. Raises TenchError for a damaged file.
@@ -95,7 +95,7 @@ def parse(text: str, where: str, name: str) -> ClassFile:
         if first != place and WNID.fullmatch(class_id):
             if name.endswith(".txt"):
                 raise TenchError(f"{where}, line {place + 1}: {class_id} is already in line {first + 1}.")
-            raise TenchError(f"{where}: {class_id} is class {first} and class {place}. Correct or remove it.")
+            raise TenchError(f"{where}: {class_id} is class {first} and class {place}. Correct or remove the file.")
     names = tuple(more or known for (_, more), known in zip(pairs, names_of(ids), strict=True))
     unique = len(place_of) == len(ids) and name not in _WORDS_ONLY
     return ClassFile(where, tuple(ids) if unique else None, names)
@@ -159,13 +159,13 @@ def _entries(text: str, where: str, name: str) -> list[tuple[str, str]]:
 def _line_entries(text: str, where: str) -> list[tuple[str, str]]:
     lines = [line.strip() for line in text.rstrip().split("\n")]
     if "" in lines:
-        raise TenchError(f"{where}, line {lines.index('') + 1}: is empty, but each line is a class, in order.")
+        raise TenchError(f"{where}, line {lines.index('') + 1} is empty, but each line is a class, in order.")
     indexed = [match for line in lines if (match := _INDEX_LINE.fullmatch(line))]
     if len(indexed) == len(lines) and any(match[2] for match in indexed):
         for place, match in enumerate(indexed):
             if int(match[1]) != place:
                 raise TenchError(
-                    f"{where}, line {place + 1}: has the number {match[1]}, but its position is {place}. Sort the "
+                    f"{where}, line {place + 1} has the number {match[1]}, but its position is {place}. Sort the "
                     "lines by their numbers, from 0, or remove the numbers."
                 )
         lines = [match[2] or match[1] for match in indexed]
@@ -183,7 +183,7 @@ def _csv_entries(text: str, where: str) -> list[tuple[str, str]]:
         rows = [[]]
     pairs = [(row[0].strip(), row[1].strip()) for row in rows if len(row) == 2]
     if len(pairs) < len(rows) or [pair[0] for pair in pairs] != [str(number) for number in range(len(pairs))]:
-        raise TenchError(f"{where}: should have lines `index,class` with indices 0, 1, 2, ... Correct or remove it.")
+        raise TenchError(f"{where} must have lines `index,class` with indices 0, 1, 2, ... Correct or remove it.")
     return [(words, "") for _, words in pairs]
 
 
@@ -198,7 +198,7 @@ def _json_entries(text: str, where: str) -> list[tuple[str, str]]:
         return [(str(class_id), str(words)) for class_id, words in entries]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise TenchError(
-            f'{where}: should be JSON such as {{"0": "tench", "1": "goldfish"}} with numbers from 0 upwards. '
+            f'{where} must be JSON such as {{"0": "tench", "1": "goldfish"}} with numbers from 0 upwards. '
             "Correct or remove it."
         ) from None
 

@@ -87,17 +87,17 @@ def columns_of(schema: Any, where: str, keys: RecordKeys) -> Columns:
     found = ", ".join(f"{field.name} ({field.type})" for field in schema)
     for what, asked in (("image", keys.image), ("label", keys.label)):
         if asked is not None and asked not in schema.names:
-            raise TenchError(f"{where}: has no column {asked!r} for the {what}s. Its columns are: {found}.")
+            raise TenchError(f"{where} has no column {asked!r} for the {what}s. Its columns are: {found}.")
     image = keys.image or image_column(schema)
     label = keys.label or _column(schema.names, LABEL_COLUMNS)
     if image is None or not _is_image(schema.field(image).type):
         raise TenchError(
-            f"{where}: has no column of images (binary, or a struct with binary bytes), or has several and none "
+            f"{where} has no column of images (binary, or a struct with binary bytes), or has several and none "
             f"is called image. Its columns are: {found}. Choose one with --keys image=COLUMN."
         )
     if label is None:
         raise TenchError(
-            f"{where}: has no column of labels ({', '.join(LABEL_COLUMNS)}). Its columns are: {found}. Choose the "
+            f"{where} has no column of labels ({', '.join(LABEL_COLUMNS)}). Its columns are: {found}. Choose the "
             "right one with --keys label=COLUMN."
         )
     kind = schema.field(label).type
@@ -133,7 +133,7 @@ def contents_of(
     naming = _by_text(by_split) if files[0].text else _by_number(tree, files)
     if len(naming.classes) < 2:
         found = ", ".join(naming.classes.ids) or "none"
-        raise TenchError(f"{files[0].where}: at least two classes are needed, and its images are of these: {found}.")
+        raise TenchError(f"{files[0].where}: at least two classes are needed, but the images have only these: {found}.")
     find_images(tree, files)
     splits = {split: _rows(split, members, naming, notes) for split, members in by_split.items()}
     told = f"Images: column {files[0].image}; labels: column {files[0].label}."
@@ -154,13 +154,14 @@ def _by_split(tree: Tree, files: list[ImageFile]) -> tuple[dict[str, list[ImageF
     for file in files:
         if (file.image, file.label, file.text) != (files[0].image, files[0].label, files[0].text):
             raise TenchError(
-                f"{file.where}: has its images in column {file.image!r} and its labels in {file.label!r}, but "
-                f"{files[0].where} in {files[0].image!r} and {files[0].label!r}, or of another type. Pass each set by "
-                "itself."
+                f"{file.where} has its images in column {file.image!r} and its labels in {file.label!r}, but "
+                f"{files[0].where} has them in {files[0].image!r} and {files[0].label!r}, or its labels have another "
+                "type. Pass each set separately."
             )
         if file.class_names != files[0].class_names:
             raise TenchError(
-                f"{file.where}: its metadata name other classes than those of {files[0].where}. Pass each separately."
+                f"{file.where}: the metadata name other classes than those of {files[0].where}. Pass each set "
+                "separately."
             )
     of_name = {file.name: file for file in files}
     by_split, notes = group_by_split(
@@ -171,14 +172,14 @@ def _by_split(tree: Tree, files: list[ImageFile]) -> tuple[dict[str, list[ImageF
 
 def _check_labels(split: str, files: Sequence[ImageFile]) -> None:
     if not any(map(len, files)):
-        raise TenchError(f"{files[0].where}: the {len(files)} files of the split {split!r} contain no images.")
+        raise TenchError(f"{files[0].where}: the split {split!r} contains no images (files: {len(files)}).")
     for file in files:
         names, none = file.class_names, "" if file.text else NO_LABEL
         most = LIMITS.classes if names is None else len(names)
         for row, label in enumerate(file.labels):
             if label == none and split != "test":
                 raise TenchError(
-                    f"{file.row(row)}: has no label; only images of the split test may lack one. Correct the file, or "
+                    f"{file.row(row)} has no label; only images of the split test may lack one. Correct the file, or "
                     "remove the row."
                 )
             if not file.text and not NO_LABEL <= label < most:
@@ -190,7 +191,7 @@ def _check_labels(split: str, files: Sequence[ImageFile]) -> None:
 
 
 def _by_text(by_split: Mapping[str, Sequence[ImageFile]]) -> _Naming:
-    """Classes by name, sorted: those of train, or else of the first split."""
+    """Classes by name, sorted: those of the first split, which is train if there is one."""
     first, *others = by_split.values()
     ids = sorted({label for file in first for label in file.labels} - {""})
     index = {name: number for number, name in enumerate(ids)} | {"": NO_LABEL}
@@ -209,7 +210,7 @@ def _by_number(tree: Tree, files: Sequence[ImageFile]) -> _Naming:
     names = files[0].class_names
     numbers = sorted(set[int]().union(*(file.labels for file in files)) - {NO_LABEL})
     if not numbers and names is None:
-        raise TenchError(f"{files[0].where}: its images have no labels, and no other file has them.")
+        raise TenchError(f"{files[0].where}: the images have no labels, and no other file has labels.")
     count = numbers[-1] + 1 if names is None else len(names)
     if wnids := _wnids(files):
         ids = [wnids[number] for number in numbers]
@@ -231,7 +232,7 @@ def _by_number(tree: Tree, files: Sequence[ImageFile]) -> _Naming:
         return _Naming(Classes.numbered_to(count), index, notes=(note,))
     if len(set(names)) == count:
         return _Naming(Classes.of(names, names_of(names)), index)
-    # Some names are not unique, such as ImageNet's two cranes: then the names are only for people.
+    # Some names are not unique, such as ImageNet's two cranes: then the names are only for display.
     return _Naming(Classes(tuple(map(str, range(count))), names, numbered=True), index)
 
 
@@ -252,8 +253,8 @@ def _wnids(files: Sequence[ImageFile]) -> dict[int, str] | None:
                 first[label] = wnid, file.row(row)
                 if names and names[label] != wnid:
                     raise TenchError(
-                        f"{file.row(row)}: the path {path} says class {wnid}, but by the file's metadata the label "
-                        f"{label} is {names[label]}. Do not use this file until it is clear which is right."
+                        f"{file.row(row)}: the path {path} says class {wnid}, but according to the file's metadata "
+                        f"the label {label} is {names[label]}. Do not use this file until it is clear which is right."
                     )
             other, where = first[label]
             if other != wnid or label_of.setdefault(wnid, label) != label:

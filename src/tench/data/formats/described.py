@@ -1,6 +1,6 @@
 """The `.json` of a WebDataset sample: label, file name, and for shards that tench wrote, labels and boxes.
 
-Other programs use fields of these names for other things, so a field counts only if it has the expected form.
+Other programs use fields of these names for other things, so a field is used only if it has the expected form.
 """
 
 import re
@@ -11,7 +11,7 @@ from tench.data.files.names import is_image_name
 
 _NUMBER_FIELDS = ("label", "cls", "class")
 _TEXT_FIELDS = ("wnid", "synset", "label", "cls", "class", "class_name", "classname")
-"""Fields that give the label: as a number, or if there is none, as text."""
+"""Fields that contain the label: as a number, or if there is none, as text."""
 ID_FIELDS = (*_TEXT_FIELDS, "name")
 """Fields that name classes, if each label number has the same text in all samples and no two share a text."""
 _FILE_FIELDS = ("filename", "file_name")
@@ -38,7 +38,7 @@ def value_in(described: Mapping[str, Any], field: str) -> Label:
 
 
 def has_number(described: Mapping[str, Any]) -> bool:
-    """Whether a field gives the label as a number."""
+    """Whether a field contains the label as a number."""
     return any(type(described.get(name)) is int for name in _NUMBER_FIELDS)
 
 

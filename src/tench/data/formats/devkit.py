@@ -39,9 +39,9 @@ _AS_TEXT = {"Scottish_deerhound": "n02092002"}
 class Labels:
     """The labels of val from one source.
 
-    place: the source, for messages. wnid: the class by the image's name without suffix. line: of each, in the source
-    (0 if it has no lines). classes: the ids that the source lists, sorted. names, num_train: a devkit's data on the
-    classes, else empty. is_list: whether line k is for image k, so that the counts must match.
+    place: the source, for messages. wnid: the class by the image's name without suffix. line: the line of each in the
+    source (0 if it has no lines). classes: the ids that the source lists, sorted. names, num_train: a devkit's data on
+    the classes, else empty. is_list: whether line k is for image k, so that the counts must match.
     """
 
     place: str
@@ -71,7 +71,7 @@ class LabelSource:
         return self.form.startswith("devkit")
 
     def read(self) -> Labels:
-        """Its labels. Raises TenchError if it is damaged or contradicts itself."""
+        """The labels in this source. Raises TenchError if it is damaged or contradicts itself."""
         return FORMS[self.form][1](self.tree, self.names)
 
 
@@ -121,7 +121,7 @@ def _packed_devkit(tree: Tree, names: Sequence[str]) -> Labels:
     if lacking := [name for name in ("meta", "truth") if name not in found]:
         files = {"meta": "meta.mat", "truth": "ILSVRC2012_validation_ground_truth.txt"}
         raise TenchError(
-            f"{place}: has no file {files[lacking[0]]}, so it is not a devkit of ILSVRC2012. Download it again, or "
+            f"{place} has no file {files[lacking[0]]}, so it is not a devkit of ILSVRC2012. Download it again, or "
             f"replace it with one of: {WOULD_DO}."
         )
     return _devkit_labels(place, *found["truth"], found["meta"])
@@ -183,7 +183,7 @@ def _numbering(where: str, data: bytes) -> tuple[dict[int, str], dict[str, str],
     except (KeyError, IndexError, ValueError, OverflowError, TypeError, AttributeError) as error:
         held = ", ".join(f"{name!r}"[:80] for name in sorted(variables)[:5]) or "nothing"
         raise TenchError(
-            f"{where}: is not the class list of an ILSVRC2012 devkit. Expected a structure 'synsets' with the fields "
+            f"{where} is not the class list of an ILSVRC2012 devkit. Expected a structure 'synsets' with the fields "
             f"ILSVRC2012_ID and WNID; the file contains {held} ({type(error).__name__}: {str(error)[:200]}). Copy or "
             "download it again."
         ) from error
@@ -191,10 +191,12 @@ def _numbering(where: str, data: bytes) -> tuple[dict[int, str], dict[str, str],
     number_of: dict[str, int] = {}
     for number, wnid in zip(numbers, wnids, strict=True):
         if not WNID.fullmatch(wnid):
-            raise TenchError(f"{where}: class {number} has {wnid!r} for a WordNet id. Download the devkit again.")
+            raise TenchError(
+                f"{where}: class {number} has {wnid!r} instead of a WordNet id. Download the devkit again."
+            )
         if number in by_number or wnid in number_of:
             twice = (
-                f"the number {number} is given to {by_number[number]} and to {wnid}"
+                f"{by_number[number]} and {wnid} both have the number {number}"
                 if number in by_number
                 else f"{wnid} has the numbers {number_of[wnid]} and {number}"
             )
@@ -202,7 +204,7 @@ def _numbering(where: str, data: bytes) -> tuple[dict[int, str], dict[str, str],
         by_number[number], number_of[wnid] = wnid, number
     if by_number.keys() != set(range(1, len(by_number) + 1)) or not by_number:
         raise TenchError(
-            f"{where}: its {len(by_number):,} classes should have the numbers 1 to {len(by_number):,}, found "
+            f"{where}: the {len(by_number):,} classes must have the numbers 1 to {len(by_number):,}, got "
             f"{min(by_number, default=0)} to {max(by_number, default=0)}. Download the devkit again."
         )
     return by_number, dict(zip(wnids, words, strict=False)), dict(zip(wnids, counts, strict=False))
@@ -236,14 +238,14 @@ def _annotated_labels(place: str, found: Iterable[tuple[str, str, bytes]]) -> La
             continue
         if len(classes) > 1 or not WNID.fullmatch(classes[0]):
             raise TenchError(
-                f"{where}: its objects should all be of one class, a WordNet id such as n01440764; found "
+                f"{where}: all objects must have the same class, a WordNet id such as n01440764, got "
                 f"{', '.join(map(repr, classes))}. So the class of the image is unknown. Restore the file, or move "
                 f"the annotations away and use one of: {WOULD_DO}."
             )
         wnid[name.rpartition("/")[2].removesuffix(".xml")] = classes[0]
     if not wnid:
         raise TenchError(
-            f"{place}: contains no annotation of an image of val (ILSVRC2012_val_########.xml). Download it again, or "
+            f"{place} contains no annotation of an image of val (ILSVRC2012_val_########.xml). Download it again, or "
             f"use one of: {WOULD_DO}."
         )
     return Labels(place, wnid, {}, sorted(set(wnid.values())))
@@ -258,7 +260,7 @@ def _solution(tree: Tree, names: Sequence[str]) -> Labels:
     try:
         if (header := next(rows, [])) != ["ImageId", "PredictionString"]:
             raise TenchError(
-                f"{place}, line 1: should be 'ImageId,PredictionString', found {','.join(header)[:80]!r}. Download the "
+                f"{place}, line 1 must be 'ImageId,PredictionString', got {','.join(header)[:80]!r}. Download the "
                 "file again."
             )
         for row in rows:
@@ -269,8 +271,8 @@ def _solution(tree: Tree, names: Sequence[str]) -> Labels:
             has_form = len(tokens) == 1 or (tokens and not len(tokens) % 5)  # our own files have only the class
             if not has_form or len(set(classes)) > 1 or not WNID.fullmatch(classes[0]):
                 raise TenchError(
-                    f"{place}, line {rows.line_num:,}: should be an image and for each box 'wnid xmin ymin xmax ymax', "
-                    f"all of the same WordNet id, found {','.join(row)[:80]!r}. Download the file again."
+                    f"{place}, line {rows.line_num:,} must be an image and for each box 'wnid xmin ymin xmax ymax', "
+                    f"all with the same WordNet id, got {','.join(row)[:80]!r}. Download the file again."
                 )
             image = row[0].strip()
             if wnid.setdefault(image, classes[0]) != classes[0]:
@@ -291,7 +293,7 @@ def _synsets(tree: Tree, names: Sequence[str]) -> Labels:
     for number, line in enumerate(_lines(tree.read(names[0])), start=1):
         if not WNID.fullmatch(line.strip()):
             raise TenchError(
-                f"{place}, line {number:,}: should be the WordNet id of {_image(number)}, such as n01440764, found "
+                f"{place}, line {number:,} must be the WordNet id of {_image(number)}, such as n01440764, got "
                 f"{line[:80]!r}. Download the file again."
             )
         wnid[_image(number)] = line.strip()

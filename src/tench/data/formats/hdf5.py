@@ -44,7 +44,8 @@ def open_file(tree: Tree, name: str) -> list[Array]:
         num_bytes = math.prod(shape) * dtype.itemsize
         if one["offset"] is not None and one["offset"] + num_bytes > size:
             raise TenchError(
-                f"{where}: {one['name']} ends beyond the file. It was truncated. Copy or download it again."
+                f"{where}: {one['name']} ends beyond the end of the file. The file was truncated. Copy or download it "
+                "again."
             )
         copy = _Copy(
             path=path,
@@ -103,7 +104,10 @@ class _Copy:
             return
         size = self.path.stat().st_size
         if self.num_bytes > max(_SMALL_BYTES, _MAX_INFLATION * size):
-            raise TenchError(f"{self.where}: claims {self.num_bytes:,} bytes, more than a file of {size:,} can hold.")
+            raise TenchError(
+                f"{self.where} claims {self.num_bytes:,} bytes, more than a file of {size:,} can contain. It is "
+                "damaged. Copy or download it again."
+            )
         require_space(self.target, self.num_bytes, self.where)
         if self.num_bytes > _SAID_BYTES:
             _log.info("%s: copying %.1f MB once to %s.", self.where, self.num_bytes / 1e6, self.target)

@@ -82,7 +82,7 @@ def open_idx(tree: Tree, name: str, *, images: bool) -> Idx:
     number = int.from_bytes(head[:4], "big")
     if len(head) >= 4 and not (is_images(number) if images else is_labels(number)):
         raise TenchError(
-            f"{place}: begins with the number {number}{_meaning(number)}; an idx file of "
+            f"{place} begins with the number {number}{_meaning(number)}; an idx file of "
             f"{'images begins with 2051' if images else 'labels begins with 2049'}. Check that the file has the right "
             "name, or download it again."
         )
@@ -90,7 +90,7 @@ def open_idx(tree: Tree, name: str, *, images: bool) -> Idx:
     if len(head) < 4 or len(head) < 4 + 4 * dimensions:
         needed = 4 + 4 * (dimensions or 1)
         raise TenchError(
-            f"{place}: has {len(head)} bytes, fewer than the {needed} of an idx header. Copy or download it again."
+            f"{place} has {len(head)} bytes, fewer than the {needed} of an idx header. Copy or download it again."
         )
     shape = tuple(np.frombuffer(head, ">u4", dimensions, offset=4).tolist())
     idx = Idx(name, place, np.dtype(_TYPES[number >> 8]), shape, form)

@@ -4,7 +4,7 @@ A value is an image file (LSUN) or Caffe's Datum: pixels or an image file, with 
 of a value, so images are copied once into the cache. Pickled values (tuples of image and label, as some ImageNet
 scripts write them) are refused: unpickling can run code. Caffe stores colours as BGR; they are copied as RGB.
 
-As a program (`python -m tench.data.formats.lmdb FILE TARGET INDEX`) this is the child.
+Run as a program (`python -m tench.data.formats.lmdb FILE TARGET INDEX`), this module is the child.
 Source: mdb.c of OpenLDAP (meta page); caffe.proto and tools/convert_imageset.cpp of Caffe.
 """
 
@@ -25,7 +25,7 @@ from tench.errors import TenchError
 from tench.files import complete_file, full_disk_names, require_space
 
 _MAGIC_AT, _MAGIC = 16, b"\xde\xc0\xef\xbe"
-"""At this position in the first page, after its header."""
+"""Offset and value of the magic number, which follows the header of the first page."""
 
 _CHANNELS, _HEIGHT, _WIDTH, _DATA, _LABEL, _ENCODED = 1, 2, 3, 4, 5, 7
 """Fields of a Datum."""
@@ -59,7 +59,7 @@ def open_environment(tree: Tree, name: str) -> LmdbImages:
     """Copy the images of an environment. name: its data file. Raises TenchError if lmdb is missing or fails."""
     where = tree.place(name)
     if importlib.util.find_spec("lmdb") is None:
-        raise TenchError(f"{where}: is an LMDB environment, which requires lmdb: pip install 'tench[interop]'")
+        raise TenchError(f"{where} is an LMDB environment, which requires lmdb: pip install 'tench[interop]'")
     path, target, index = on_disk(tree, name), spool_path(tree, name, ".images"), spool_path(tree, name, ".index")
     num_bytes = path.stat().st_size
     require_space(target, num_bytes, where)
@@ -105,9 +105,9 @@ def _copy(path: str, target: str, index: str) -> dict[str, Any]:
             labels.append(-1 if label is None else label)
             at += len(image)
             if at > size:  # pages of a damaged tree can form a cycle
-                raise RefusalError("has records with more bytes in total than the file.")
+                raise RefusalError("its records have more bytes in total than the file. It is damaged. Copy it again.")
     if not keys:
-        raise RefusalError("contains no records.")
+        raise RefusalError("the environment contains no records.")
     table = pa.table({"key": keys, "offset": offsets, "length": lengths, "label": labels})
     with full_disk_names(index), pa.OSFile(index, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)

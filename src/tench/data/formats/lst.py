@@ -57,8 +57,8 @@ def read_lst(text: str, where: str) -> Lst:
         except (ValueError, OverflowError):
             shown = stripped if len(stripped) <= 80 else f"{stripped[:77]}..."
             raise TenchError(
-                f"{where}, line {number}: should be an id (a whole number), one or more labels (numbers) and a path, "
-                f"separated by TABs, but is {shown!r}. Correct or remove the line."
+                f"{where}, line {number} must be an id (a whole number), one or more labels (numbers) and a path, "
+                f"separated by TABs, got {shown!r}. Correct or remove the line."
             ) from None
         labels.append(known[columns])
         paths.append(path.strip())

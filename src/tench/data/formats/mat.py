@@ -5,7 +5,8 @@ file would cost seconds and still use unlimited memory. The part of the format t
 read here, with every length checked against the bytes present. Numbers keep their stored type, and are views of the
 file's bytes unless it is compressed.
 
-Source: "MAT-File Format", MathWorks, R2024, chapter 1 (level 5). Files of level 4 and 7.3 are refused with a remedy.
+Source: "MAT-File Format", MathWorks, R2024, chapter 1 (level 5). Files of level 4 and 7.3 are refused; the error says
+how to convert them.
 """
 
 import dataclasses
@@ -60,16 +61,16 @@ def read_mat(data: bytes, where: str, limits: Limits = LIMITS) -> dict[str, Any]
     than the limit of a member and eight times its size.
     """
     if data[:8] == _HDF5 or data[512:520] == _HDF5 or data[:10] == b"MATLAB 7.3":
-        raise TenchError(f"{where}: is a MATLAB 7.3 file (HDF5), which is not supported. {_SAVE_AGAIN}")
+        raise TenchError(f"{where} is a MATLAB 7.3 file (HDF5), which is not supported. {_SAVE_AGAIN}")
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None:
         level_4 = len(data) >= 20 and 0 in data[:4]
         what = "is a MATLAB 4 file, which is not supported" if level_4 else "is not a MATLAB file"
-        raise TenchError(f"{where}: {what}. {_SAVE_AGAIN if level_4 else 'Copy or download it again.'}")
+        raise TenchError(f"{where} {what}. {_SAVE_AGAIN if level_4 else 'Copy or download it again.'}")
     try:
         return _Reader(order, limits, max(limits.member_bytes, _MOST_GROWTH * len(data))).variables(data)
     except (_DamageError, ValueError) as error:  # numpy refuses shapes and field names with ValueError
-        raise TenchError(f"{where}: is a damaged MATLAB file ({error}). Copy or download it again.") from error
+        raise TenchError(f"{where} is a damaged MATLAB file ({error}). Copy or download it again.") from error
 
 
 class _Reader:
@@ -160,7 +161,7 @@ class _Reader:
         return name, values.reshape(shape, order="F")
 
     def _cells(self, parts: Iterator[_Element], shape: tuple[int, ...], count: int, room: int, depth: int) -> Any:
-        if count > room // 8:  # each takes a tag at least
+        if count > room // 8:  # each needs at least a tag
             raise _DamageError(f"{count:,} cells in {room:,} bytes")
         cells = np.empty(count, object)
         for position in range(count):

@@ -39,7 +39,7 @@ def open_array(tree: Tree, file: str, path: str) -> Array:
             ) from error
     if header.dtype.hasobject:
         raise TenchError(
-            f"{where}: contains Python objects, which are pickled: reading them could run code. Save its arrays as "
+            f"{where} contains Python objects, which are pickled: reading them could run code. Save its arrays as "
             "numbers or text, and images of the same size as (N, H, W, C) uint8."
         )
     if any(size < 0 for size in header.shape):

@@ -20,7 +20,7 @@ from tench.data.files.tree import Tree
 from tench.data.formats.columns import NO_LABEL, ImageFile, columns_of
 from tench.data.limits import Limits
 from tench.data.options import RecordKeys
-from tench.errors import TenchError
+from tench.errors import TenchError, counted
 from tench.files import complete_file, require_space
 
 if TYPE_CHECKING:
@@ -33,10 +33,11 @@ _BATCH = 64
 """Images in memory at the same time, in addition to their page."""
 _BUFFER_BYTES = 2**20
 _HEADER_BYTES = 2**16
-"""More than the page headers between two images take."""
+"""An upper bound for the page headers between two images."""
 _MAX_GROWTH = 2
 _SMALL_BYTES = 2**28
-"""A dictionary may store an image once for several rows; in a larger file at most for this many."""
+"""A dictionary may store an image once for several rows, so the images may have _MAX_GROWTH times the bytes that the
+file states, or _SMALL_BYTES if that is more."""
 _SMALL_ROWS = 10_000
 """Rows that are accepted whatever the size of the images."""
 _PATH_ROWS = 4096
@@ -86,7 +87,7 @@ def _opened(
         paths = _paths(file, image, where, limits)
     if {len(labels), len(paths)} != {metadata.num_rows}:
         raise TenchError(
-            f"{where}: has {metadata.num_rows:,} rows, but {len(labels):,} labels and {len(paths):,} paths. It is "
+            f"{where} has {metadata.num_rows:,} rows, but {len(labels):,} labels and {len(paths):,} paths. It is "
             "damaged. Copy it again."
         )
     return ImageFile(
@@ -110,7 +111,7 @@ def _refuse_many_rows(num_rows: int, image_bytes: int, where: str, file_bytes: i
     believed = min(image_bytes, limits.inflation * file_bytes)
     if num_rows > limits.rows or num_rows > max(_SMALL_ROWS, believed):
         raise TenchError(
-            f"{where}: has {num_rows:,} rows, but its images take {image_bytes:,} bytes and the file {file_bytes:,}. "
+            f"{where} has {num_rows:,} rows, but its images take {image_bytes:,} bytes and the file {file_bytes:,}. "
             f"At most {limits.rows:,} rows of at least one byte are read. It is damaged, or has no images."
         )
 
@@ -149,7 +150,7 @@ def _failure(where: str, error: Exception) -> TenchError:
     if isinstance(error, OSError) and error.errno is not None:  # for damage, Arrow raises OSError without a number
         return TenchError(f"{where}: cannot be read or copied ({error.strerror}: {error.filename}).")
     if isinstance(error, UnicodeDecodeError):
-        return TenchError(f"{where}: has a name or path that is not UTF-8 ({error.reason}). Write the file again.")
+        return TenchError(f"{where} has a name or path that is not UTF-8 ({error.reason}). Write the file again.")
     first = str(error).partition("\n")[0].rstrip(".")[:_SHOWN]
     text = "".join(letter if letter.isprintable() else "?" for letter in first)
     return TenchError(f"{where}: cannot be read as Parquet ({text}). It is damaged or truncated. Copy it again.")
@@ -162,8 +163,8 @@ def _announce(tree: Tree, files: Sequence[ImageFile], why: str) -> None:
     num_bytes = sum(file.num_bytes for file in files)
     require_space(_spooled(tree, files[0]), num_bytes, str(tree.source))
     _log.info(
-        "%s: the images of %d files are %s: copying %.1f MB once to %s.",
-        *(tree.source, len(files), why, num_bytes / 1e6, tree.spool),
+        "%s: the images of %s are %s. Copying %.1f MB once to %s.",
+        *(tree.source, counted(len(files), "file"), why, num_bytes / 1e6, tree.spool),
     )
 
 
@@ -182,8 +183,8 @@ def _spool(tree: Tree, file: ImageFile) -> None:
                 offset += len(image)
             if offset > max(_SMALL_BYTES, _MAX_GROWTH * file.num_bytes):
                 raise TenchError(
-                    f"{file.where}: claims that its images take {file.num_bytes:,} bytes, but they take more than "
-                    f"{offset:,}. An image repeated this often is not a dataset, so it is not copied."
+                    f"{file.where} claims that its images take {file.num_bytes:,} bytes, but they take more than "
+                    f"{offset:,}. An image repeated this often is not a dataset, so the file is not copied."
                 )
     tree.stamp[file.shard] = None
 
@@ -234,7 +235,7 @@ def _batches(source: "parquet.ParquetFile", file: ImageFile) -> Iterator[tuple[i
             if not all(images):
                 row = len(file.length) + [bool(image) for image in images].index(False)
                 raise TenchError(
-                    f"{file.row(row)}: contains no image in {file.leaf!r}. Images that are only referred to by path "
+                    f"{file.row(row)} contains no image in {file.leaf!r}. Images that are only referred to by path "
                     "are not read. Write the file again with the images inside, or remove the row."
                 )
             file.length.extend(map(len, images))

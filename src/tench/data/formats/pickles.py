@@ -23,10 +23,10 @@ from tench.data.limits import LIMITS, Limits
 from tench.errors import TenchError
 
 _LONG_BYTES = 1024
-"""Longer strings can be addressed in the file."""
+"""Strings of at least this length are addressed in the file."""
 
 _MOST_OBJECTS = 1000
-"""Tuple opcodes that a pickle may have, and names; CIFAR's have a handful."""
+"""The most tuple opcodes that a pickle may have, and the most names; CIFAR's have a handful."""
 _KINDS = {
     **dict.fromkeys(("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET"), "tuples"),
     **dict.fromkeys(("GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "REDUCE", "BUILD"), "names"),
@@ -86,11 +86,11 @@ def read_pickle(where: str, data: bytes, limits: Limits = LIMITS) -> tuple[dict[
         ) from error
     except Exception as error:  # a damaged or hostile pickle can make the unpickler raise anything
         raise TenchError(
-            f"{where}: is a damaged pickle ({type(error).__name__}: {ascii(str(error))[1:-1][:200]}). It may have been "
+            f"{where} is a damaged pickle ({type(error).__name__}: {ascii(str(error))[1:-1][:200]}). It may have been "
             "truncated: unpack the archive again."
         ) from error
     if not isinstance(content, dict):
-        raise TenchError(f"{where}: contains a {type(content).__name__}, not a dictionary. Unpack the archive again.")
+        raise TenchError(f"{where} contains a {type(content).__name__}, not a dictionary. Unpack the archive again.")
     return {text: value for key, value in content.items() if (text := as_text(key)) is not None}, ends
 
 

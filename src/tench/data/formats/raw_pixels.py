@@ -1,4 +1,4 @@
-"""Copy images to the cache that a file stores in a form that rows cannot address.
+"""Copy images to the cache if their file stores them in a form that rows cannot address.
 
 The copy is raw pixels, image after image, so it is as fast as any file; the cost is disk space.
 """
@@ -36,7 +36,7 @@ def spooled_rows(
     copy = spool_path(tree, target or name, ".pixels")
     require_space(copy, count * pixels_per_image, tree.place(name))
     _log.info(
-        "%s: its images cannot be addressed where they are: copying %.1f MB of pixels once to %s.",
+        "%s: the images cannot be addressed in place. Copying %.1f MB of pixels once to %s.",
         *(tree.place(name), count * pixels_per_image / 1e6, copy),
     )
     written = 0

@@ -36,11 +36,11 @@ def real_labels(text: str, where: str) -> list[list[int]]:
     try:
         entries = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise TenchError(f"{where}: is not JSON ({error}). {again}") from error
+        raise TenchError(f"{where} is not JSON ({error}). {again}") from error
     if not isinstance(entries, list):
-        raise TenchError(f"{where}: contains a {type(entries).__name__}; expected a list of {_NUM_IMAGES:,}. {again}")
+        raise TenchError(f"{where} contains a {type(entries).__name__}; expected a list of {_NUM_IMAGES:,}. {again}")
     if len(entries) > _NUM_IMAGES:
-        raise TenchError(f"{where}: has {len(entries):,} entries; expected {_NUM_IMAGES:,}, one per image. {again}")
+        raise TenchError(f"{where} has {len(entries):,} entries; expected {_NUM_IMAGES:,}, one per image. {again}")
     for number, labels in enumerate(entries):
         place = f"{where}: entry {number} (counted from 0)"
         if not isinstance(labels, list) or not all(type(label) is int for label in labels):
@@ -64,7 +64,7 @@ def attach(contents: Contents, tree: Tree) -> Contents:
     if not any(images):
         return contents
     if len(files) > 1:
-        raise TenchError(f"{tree.root}: has {' and '.join(files)}. Keep one of them.")
+        raise TenchError(f"{tree.root} has {' and '.join(files)}. Keep one of them.")
     where = tree.place(files[0])
     entries = real_labels(tree.text(files[0]), where)
     class_of = _class_of(contents.classes, where)
@@ -118,7 +118,7 @@ def _class_of(classes: Classes, where: str) -> dict[int, int]:
     if not found:
         some = ", ".join(classes.ids[:3])
         raise TenchError(
-            f"{where}: its labels are ImageNet's classes, but the classes here are others ({some}, ...). Remove it to "
-            "read the set without it."
+            f"{where}: its labels are ImageNet's classes, but this dataset has other classes ({some}, ...). Remove it "
+            "to read the set without it."
         )
     return found

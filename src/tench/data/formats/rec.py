@@ -23,7 +23,7 @@ HEADER = struct.Struct("<IfQQ")  # of an image: number of labels (0: it is the n
 WHOLE, FIRST, MIDDLE, LAST = range(4)
 
 _MAX_RECORD_BYTES = 2**30
-"""MXNet writes records of less than 2**29 bytes; its first versions, less than 2**30."""
+"""MXNet writes records of less than 2**29 bytes; early versions wrote less than 2**30."""
 
 _NEW_INDEX = "Recreate it with rec2idx.py, or remove it: it is not needed."
 
@@ -93,7 +93,7 @@ def scan(tree: Tree, name: str) -> Records:
                 continue
             if begin >= num_bytes:
                 what = "has no image" if begin == num_bytes else f"claims {counted(num_labels, 'label')}"
-                raise through.error(f"the record at byte {frame:,} (id {image_id}) {what}, in its {num_bytes:,} bytes.")
+                raise through.error(f"the record at byte {frame:,} (id {image_id}), of {num_bytes:,} bytes, {what}.")
             if num_labels:
                 if len(payload) < begin:  # never true for a joined record, which is already complete
                     payload = through.bytes_at(frame + _FRAME_BYTES, begin)
@@ -132,11 +132,12 @@ class Walk:
         self._descriptor, self._start, self._where = descriptor, start, where
         self._before = -1
         if not size:
-            raise self.error("is empty.")
+            raise self.error("the file is empty.")
         if size % 4:
             raise self.error(
-                f"has {size:,} bytes, but a record file's size is a multiple of 4. It was truncated, or something was "
-                "added to it."
+                f"the file has {size:,} bytes, but a record file's size is a multiple of 4. It was truncated, or "
+                f"something "
+                "was added to it."
             )
 
     def error(self, what: str) -> TenchError:
@@ -149,7 +150,7 @@ class Walk:
         while len(data) < count:  # a network file system may return fewer bytes
             more = os.pread(self._descriptor, count - len(data), self._start + position + len(data))
             if not more:
-                raise self.error(f"became shorter while being read, at byte {position:,}.")
+                raise self.error(f"the file became shorter while it was being read, at byte {position:,}.")
             data += more
         return data
 
@@ -164,7 +165,7 @@ class Walk:
                 f"{before if self._before >= 0 else 'this is not a record file, or it is damaged'}."
             )
         if left < _FRAME_BYTES:
-            raise self.error(f"ends within the record that begins at byte {position:,}: it was truncated.")
+            raise self.error(f"the file ends within the record that begins at byte {position:,}. It was truncated.")
         word = int.from_bytes(head[4:8], "little")
         kind, num_bytes = word >> 29, word & (1 << 29) - 1
         following = position + _FRAME_BYTES + (num_bytes + 3) // 4 * 4
@@ -223,7 +224,7 @@ def compare_index(records: Records, text: str, where: str) -> list[str]:
             continue
         if len(fields) != 2 or not fields[1].isdecimal() or len(fields[1]) > 18:
             raise TenchError(
-                f"{where}, line {number}: should be a key and an offset separated by a TAB, but is "
+                f"{where}, line {number} must be a key and an offset separated by a TAB, got "
                 f"{line[:80]!r}. {_NEW_INDEX}"
             )
         numbers.append(number)

@@ -36,7 +36,7 @@ Sample = Mapping[str, tuple[type, int, Any]]
 class Keys:
     """The keys to read. synset: of a text label. raw: of height, width and depth, if images are pixels.
 
-    found: they are not the usual ones; `told` names them.
+    found: whether they are not the usual keys; `told` is then a note that names them.
     """
 
     image: tuple[str, ...] = IMAGE
@@ -94,7 +94,9 @@ def _image(samples: Sequence[Sample], there: set[str], where: str) -> tuple[str,
     named = [key for key in able if _last(key) in _IMAGE_WORDS]
     if len(able) != 1 and len(named) != 1:
         found = f"the keys {', '.join(able)} may" if able else "no key does"
-        raise TenchError(f"{where}: which key contains the image? By their values, {found}. {_listing(samples)}")
+        raise TenchError(
+            f"{where}: it is unclear which key contains the image. By their values, {found}. {_listing(samples)}"
+        )
     return (able[0] if len(able) == 1 else named[0],)
 
 
@@ -114,7 +116,9 @@ def _label(samples: Sequence[Sample], there: set[str], where: str) -> str:
         if len(chosen) == 1:
             return chosen[0]
     found = f"the keys {', '.join(named or varying)} may" if named or varying else "no key does"
-    raise TenchError(f"{where}: which key contains the label? By their values, {found}. {_listing(samples)}")
+    raise TenchError(
+        f"{where}: it is unclear which key contains the label. By their values, {found}. {_listing(samples)}"
+    )
 
 
 def _is_encoded(samples: Sequence[Sample], keys: Sequence[str]) -> bool:
@@ -126,8 +130,7 @@ def _is_encoded(samples: Sequence[Sample], keys: Sequence[str]) -> bool:
 
 
 def _raw(samples: Sequence[Sample], key: str) -> tuple[str, ...]:
-    """The keys of height, width and depth, if they give the image's number of bytes; empty if it is not such an
-    image."""
+    """The keys of height, width and depth, if their product is the image's number of bytes; else empty."""
     first = samples[0] if samples else {}
     beside = {_last(other): other for other in first if first[other][0] is int and first[other][1] == 1}
     depth = next((beside[word] for word in _DEPTH_WORDS if word in beside), None)

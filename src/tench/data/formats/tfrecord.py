@@ -94,7 +94,7 @@ def inflated(file: BinaryIO, where: str) -> Iterator[bytes]:
             yield block
         elif ended:
             raise TenchError(
-                f"{where}: ends at byte {num_read:,} in the middle of its compressed data. It was probably truncated. "
+                f"{where} ends at byte {num_read:,} in the middle of its compressed data. It was probably truncated. "
                 "Copy or download it again."
             )
 
@@ -269,7 +269,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value & 0xFFFFFFFFFFFFFFFF, position + 1
         shift += 7
-    raise ValueError("a number in it has no end")
+    raise ValueError("a number has no end")
 
 
 def _fields(data: _Source, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
@@ -288,11 +288,11 @@ def _fields(data: _Source, start: int, end: int) -> Iterator[tuple[int, int, int
         elif wire in (_FIXED64, _FIXED32):
             stop = at + (8 if wire == _FIXED64 else 4)
         else:
-            raise ValueError(f"a field of it has the unknown wire type {wire}")
+            raise ValueError(f"a field has the unknown wire type {wire}")
         if not 8 <= tag < 2**32:
-            raise ValueError(f"a field of it has the number {tag >> 3:,}")
+            raise ValueError(f"a field has the invalid number {tag >> 3:,}")
         if stop > end:
-            raise ValueError(f"a field of it ends {stop - end:,} bytes after the message that contains it")
+            raise ValueError(f"a field ends {stop - end:,} bytes after the message that contains it")
         yield tag >> 3, wire, at, stop
         start = stop
 
@@ -327,7 +327,7 @@ def _entries(data: _Source, start: int, end: int) -> Iterator[Span]:
 def _entry(data: _Source, start: int, end: int) -> tuple[str, int, list[Span]]:
     """(key, kind of list or 0 if none is set, spans of the list's parts) of an entry of the map.
 
-    The parts of a message are joined, and the last of several kinds counts, as Protocol Buffers specify.
+    The parts of a message are joined, and the last of several kinds is used, as Protocol Buffers specify.
     """
     if (usual := _usual_entry(data, start, end)) is not None:
         return usual

@@ -23,8 +23,8 @@ _SEEN_BEYOND = 1
 """Extra pixels around a box, because colour at half resolution is interpolated between two samples."""
 
 _SEGMENT_PIXELS = 64
-"""Smaller segments cost bytes (a marker and padding each); larger ones make a crop decode more pixels outside its
-box."""
+"""Target width of a segment. Smaller segments cost bytes (a marker and padding each); larger ones make a crop decode
+more pixels outside its box."""
 
 
 class Frame(NamedTuple):

@@ -1,12 +1,12 @@
-"""Limits on decoding one image: pixels, memory and passes over the data. All are checked from the header.
+"""Limits on decoding one image: pixels, memory and passes over the data. All are checked before decoding.
 
-    pixels          178,956,970 (Pillow's own limit)
-    memory          2 GiB. Most 8-bit images reach the pixel limit first; WebP and AVIF reach 2 GiB at about 120
-                    million pixels, RGB JPEG 2000 in one tile at 113 million, 16-bit RGBA at 143 million
-    scans           100, for a JPEG. Real progressive JPEGs have about 10; each is a pass over all pixels at a time
-    one image that needs more than 512 MiB, whatever the number of threads tags            1 MiB more than the file's
-    size, for EXIF and TIFF, whose entries may all point at the same bytes parts           10,000 segments of a JPEG or
-    chunks of a PNG besides its data, 1 MiB before the image of a GIF
+    pixels  178,956,970 (Pillow's own limit)
+    memory  2 GiB. Most 8-bit images reach the pixel limit first; WebP and AVIF reach 2 GiB at about 120 million
+            pixels, RGB JPEG 2000 in one tile at 113 million, 16-bit RGBA at 143 million. Images that need more than
+            512 MiB are decoded one at a time, whatever the number of threads
+    scans   100, for a JPEG. Real progressive JPEGs have about 10; each is a pass over all pixels
+    tags    1 MiB more than the file's size, for EXIF and TIFF, whose entries may all point at the same bytes
+    parts   10,000 segments of a JPEG or chunks of a PNG besides its data, 1 MiB before the image of a GIF
 
 Decoders trust the header; these limits keep a small file from taking minutes or all the memory.
 """
@@ -79,7 +79,7 @@ def taking(num_bytes: int) -> contextlib.AbstractContextManager[object]:
 
 def out_of_memory() -> PassingError:
     """The error for a decode that ran out of memory."""
-    return PassingError("not decoded: this machine does not have enough memory left for it")
+    return PassingError("not decoded: this machine does not have enough free memory")
 
 
 def check_size(height: int, width: int) -> None:
@@ -178,7 +178,7 @@ def _check_gif(data: bytes) -> None:
 
 def _check_tags(tags: bytes, name: str) -> None:
     if exif_amplifies(tags):
-        raise ImageError(f"damaged {name}: its tags point at the same bytes repeatedly")
+        raise ImageError(f"damaged {name}: its tags repeatedly point at the same bytes")
 
 
 def exif_amplifies(tags: bytes) -> bool:

@@ -3,8 +3,8 @@
 Shrinking averages areas (OpenCV's INTER_AREA), which is antialiased; nothing is enlarged unless requested. OpenCV
 writes JPEGs with libjpeg-turbo, with colour at half resolution (4:2:0) as cameras do, and with restart markers, so that
 they can be decoded in part (`addressable`). Pillow writes PNG and WebP. `pixels` are binary PPM and PGM files: raw
-bytes after a header of a dozen bytes, which every program reads. The same pixels and options always give the same bytes
-with the same versions of these libraries.
+bytes after a header of a dozen bytes, which every program reads. The same pixels and options always produce the same
+bytes with the same versions of these libraries.
 """
 
 import dataclasses
@@ -61,13 +61,13 @@ class Encoding:
             raise UsageError(f"{' and '.join(given)} both set the size. Give only one of them.")
         for name, size in sizes.items():
             if size and not 8 <= size <= _MAX_SIDES.get(self.format, 65_535):
-                raise UsageError(f"{name} {size}: should be 8 to {_MAX_SIDES.get(self.format, 65_535):,} pixels.")
+                raise UsageError(f"{name} must be 8 to {_MAX_SIDES.get(self.format, 65_535):,} pixels, got {size}.")
         if self.format in ("jpeg", "webp"):
             object.__setattr__(self, "quality", 90 if self.quality is None else self.quality)
         elif self.quality is not None:
             raise UsageError(f"--quality has no effect on the format {self.format}; it is for jpeg and webp.")
         if self.quality is not None and not 1 <= self.quality <= 100:
-            raise UsageError(f"--quality {self.quality}: should be 1 to 100.")
+            raise UsageError(f"--quality must be 1 to 100, got {self.quality}.")
         if self.interpolation is not None and not given:
             raise UsageError("--interpolation has no effect without --short-side, --max-side or --square.")
         if self.enlarge and not self.short_side:

@@ -2,9 +2,9 @@
 
 JPEG is decoded by libjpeg-turbo through simplejpeg, with the accurate transform and smooth colour upsampling, so that
 its pixels equal Pillow's. Pillow decodes everything else, and every JPEG that libjpeg-turbo warns about. Pixels equal
-those of torchvision's ImageFolder, `Image.open(file).convert("RGB")`, except for 16-bit grey, which it clips. The price
-of strictness: an image whose data ends early is an error here, while some loaders fill the rest with grey. (A program
-that sets Pillow's LOAD_TRUNCATED_IMAGES undoes this for images that Pillow decodes.)
+those of torchvision's ImageFolder, `Image.open(file).convert("RGB")`, except for 16-bit grey, which Pillow clips. The
+price of strictness: an image whose data ends early is an error here, while some loaders fill the rest with grey. (A
+program that sets Pillow's LOAD_TRUNCATED_IMAGES undoes this for images that Pillow decodes.)
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ Pixels = npt.NDArray[np.uint8]
 """(H, W, C), contiguous and writable."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
-"""Formats that are read. Pillow knows more, among them EPS, which would run a program, Ghostscript."""
+"""Formats that are read. Pillow supports more, among them EPS, for which it would run the program Ghostscript."""
 
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
 """Pillow's names of grey colour modes."""
@@ -86,13 +86,14 @@ def decode(data: bytes, channels: int = 3, *, upright: bool = False) -> Pixels:
 
     channels: 3 for RGB, 1 for grey. upright: apply the EXIF orientation. Returns (H, W, channels) uint8. The rules:
 
-    - grey and 1-bit images: the value in each of R, G and B; palettes: their colours - CMYK and YCCK: as Pillow
-    converts them, without a colour profile (profiles are ignored everywhere) - alpha is dropped, not blended: the
-    colour under a transparent pixel shows - 16-bit grey is scaled to 8 bits, value / 257 rounded; 16-bit colour keeps
-    the high byte, as in Pillow - animations and files with several pages: the first - EXIF orientation is applied with
-    `upright`, as in Pillow's `ImageOps.exif_transpose`, and otherwise ignored, as in torchvision, timm and TensorFlow;
-    the readers of TIFF and HEIC always apply it - channels=1: the luma 0.299 R + 0.587 G + 0.114 B of the above (ITU-R
-    601), as in Pillow's convert("L")
+    - grey and 1-bit images: the value in each of R, G and B; palettes: their colours
+    - CMYK and YCCK: as Pillow converts them, without a colour profile (profiles are ignored everywhere)
+    - alpha is dropped, not blended: the colour under a transparent pixel shows
+    - 16-bit grey is scaled to 8 bits, value / 257 rounded; 16-bit colour keeps the high byte, as in Pillow
+    - animations and files with several pages: the first
+    - EXIF orientation is applied with `upright`, as in Pillow's `ImageOps.exif_transpose`, and otherwise ignored, as in
+      torchvision, timm and TensorFlow; the readers of TIFF and HEIC always apply it
+    - channels=1: the luma 0.299 R + 0.587 G + 0.114 B of the above (ITU-R 601), as in Pillow's convert("L")
 
     Raises ImageError for images without such a rule (32-bit and float grey, CIE Lab), for data that is empty,
     truncated, damaged or not an image, and for images that exceed `bounds`; PassingError if memory runs out. A JPEG
@@ -125,7 +126,7 @@ def _decode_as_stored(data: bytes, channels: int, upright: bool) -> tuple[Pixels
             return with_channels(pixels, channels), orientation_of(data) if upright else 1, ""
         except ValueError as error:
             remark = str(error)
-        # Rejected here: Pillow fills the gap with grey if a marker follows it. Pillow judges all other warnings.
+        # Rejected here, because Pillow fills the gap with grey if a marker follows it. Pillow judges other warnings.
         if "Premature end of JPEG file" in remark:
             raise ImageError(f"truncated JPEG: {remark}")
         if "premature end of data segment" in remark:
@@ -162,7 +163,9 @@ def from_pixels(data: bytes, encoding: str, height: int, width: int, channels: i
     """
     _check_channels(want)
     if channels not in (1, 3) or height < 1 or width < 1:
-        raise ImageError(f"raw pixels of {height} x {width} x {channels}: expected sides from 1 and 1 or 3 channels")
+        raise ImageError(
+            f"raw pixels of {height} x {width} x {channels}: expected sides of at least 1 and 1 or 3 channels"
+        )
     if len(data) != height * width * channels:
         raise ImageError(
             f"raw pixels: {len(data)} bytes, expected {height} x {width} x {channels} = {height * width * channels}"
@@ -238,7 +241,7 @@ def header(data: bytes) -> ImageInfo:
 
 
 def jpeg_header(data: bytes) -> ImageInfo | None:
-    """Like `header`, for a JPEG; None if libjpeg-turbo's simple interface cannot read it, which Pillow may."""
+    """Like `header`, for a JPEG; None if libjpeg-turbo's simple interface cannot read it; Pillow may."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         mode = _MODES[colours]
@@ -313,7 +316,7 @@ def _refuse_unclear(image: Image.Image) -> None:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits; older Pillows give PNG and PPM as "I"
+    if image.mode.startswith("I"):  # 16 bits; older versions of Pillow open PNG and PPM as "I"
         image = Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
     return image.convert("RGB")
 
@@ -413,17 +416,17 @@ def _formats() -> tuple[str, ...]:
 
 
 def format_of_start(start: bytes) -> str:
-    """The format of an image file that begins with these 16 bytes or more; "" if it is none that is read."""
+    """The format of an image file that begins with these 16 bytes or more; "" if that format is not read."""
     for name in _formats():
         accept = Image.OPEN[name][1]
         accepted = accept(start) if accept else False
-        if accepted and not isinstance(accepted, str):  # text says why not
+        if accepted and not isinstance(accepted, str):  # text: the reason why Pillow cannot read it
             return name
     return "HEIF" if is_heif(start) and reads_heif() else ""
 
 
 def _format(image: Image.Image) -> str:
-    return "JPEG" if image.format == "MPO" else image.format or "image"  # MPO: several JPEGs in one, first a usual one
+    return "JPEG" if image.format == "MPO" else image.format or "image"  # MPO: several JPEGs in one
 
 
 def _orientation(image: Image.Image) -> int:
@@ -446,7 +449,7 @@ def _tiff_scale(image: Image.Image) -> tuple[int, int]:
 
 def _check_channels(channels: int) -> None:
     if channels not in (1, 3):
-        raise ValueError(f"channels is {channels}, expected 3 (RGB) or 1 (grey)")
+        raise ValueError(f"channels must be 3 (RGB) or 1 (grey), got {channels}")
 
 
 def _damaged(name: str, error: Exception) -> ImageError:

@@ -8,13 +8,13 @@ APP1, APP2, SCAN, INTERVAL, END = 0xE1, 0xE2, 0xDA, 0xDD, 0xD9
 STANDALONE = {0x01, 0xFF, *range(0xD0, 0xDA)}
 """Markers without a length: TEM, RST0 to RST7, SOI, EOI; and the fill byte, which is not a marker."""
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-"""Markers of a frame header, which holds size and coding: all from SOF0 on, except DHT, JPG and DAC."""
+"""Markers of a frame header, which contains size and coding: all from SOF0 on, except DHT, JPG and DAC."""
 SEQUENTIAL = {0xC0, 0xC1}
 """Frames of sequential Huffman coding, in which a restart marker corresponds to a position in the image."""
 
 
 MAX_SEGMENTS = 10_000
-"""Real files have a dozen; with a profile and extended EXIF or XMP several hundred."""
+"""The most segments to read. Real files have a dozen; with a profile and extended EXIF or XMP several hundred."""
 
 
 class Segment(NamedTuple):

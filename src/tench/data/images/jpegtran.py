@@ -38,7 +38,7 @@ def version() -> str:
 
 
 def made_addressable(data: bytes) -> bytes:
-    """A JPEG with the same pixels of which parts can be decoded alone.
+    """A JPEG with the same pixels, whose parts can be decoded alone.
 
     Data that are not a JPEG, already have such segments, exceed `bounds`, or make jpegtran complain (damage, a rare
     coding) are returned unchanged.

@@ -44,7 +44,7 @@ class Picture(Protocol):
     def width(self) -> int: ...
 
     def part(self, top: int, left: int, height: int, width: int, *, enough: int = 0, fast: bool = False) -> Pixels:
-        """The pixels of a box within the image, (H, W, C) uint8; perhaps a view, not to be written to.
+        """The pixels of a box within the image, (H, W, C) uint8; possibly a view that must not be written to.
 
         enough: if both sides of the box are at least twice this, it may be decoded at 1/2, 1/4 or 1/8 of its size, with
         sides of about `enough` or more; its edges then lie within half a pixel of the box's. 0: never. fast: a JPEG may

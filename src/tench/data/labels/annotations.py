@@ -1,4 +1,4 @@
-"""Exports of annotation tools and benchmarks: COCO-style JSON, Label Studio, CVAT, as rows of an image and its label.
+"""Exports of annotation tools and benchmarks (COCO-style JSON, Label Studio, CVAT) as rows of an image and its label.
 
 {"images": [{"id", "file_name"}], "annotations": [{"image_id", "category_id"}], "categories": [{"id", "name"}]}
     COCO, and classification sets in the same form: iNaturalist, iWildCam, Herbarium
@@ -56,12 +56,12 @@ def _coco(data: Mapping[str, Any], where: str) -> Entries:
             image, category = one["image_id"], one["category_id"]
             if image not in images:
                 raise TenchError(
-                    f"{where}: annotation {number} refers to the image {image!r}, which is not among its "
+                    f"{where}: annotation {number} refers to the image {image!r}, which is not among the file's "
                     f"{len(images):,} images. Export or download the file again."
                 )
             if categories and category not in categories:
                 raise TenchError(
-                    f"{where}: annotation {number} refers to the category {category!r}, which is not among its "
+                    f"{where}: annotation {number} refers to the category {category!r}, which is not among the file's "
                     f"{len(categories):,} categories. Export or download the file again."
                 )
             boxed += bool(one.get("bbox") or one.get("segmentation"))
@@ -77,7 +77,7 @@ def _coco(data: Mapping[str, Any], where: str) -> Entries:
         told = dict(zip(categories, ids, strict=True)) if categories else None
     except (KeyError, TypeError, AttributeError) as error:
         raise TenchError(
-            f"{where}: has `images` and `annotations` as COCO does, but an entry lacks {error}. Images need `id` and "
+            f"{where} has `images` and `annotations` as COCO does, but an entry lacks {error}. Images need `id` and "
             "`file_name`, annotations `image_id` and `category_id`, categories `id` and `name`."
         ) from None
     notes = [f"{where}: only the categories of boxes and outlines are used."] if boxed else []
@@ -100,14 +100,16 @@ def _label_studio(tasks: Sequence[Mapping[str, Any]], where: str) -> Entries | N
             values = [result.get("value") for result in results if result.get("type") in ("choices", "taxonomy")]
             chosen = [name for value in values if isinstance(value, dict) for name in value.get("choices") or ()]
             if any(not isinstance(name, str) for name in chosen):
-                raise TenchError(f"{where}, task {number}: its choices are not text. Export the project again.")
+                raise TenchError(f"{where}, task {number}: the choices are not text. Export the project again.")
             if chosen:
                 choices.append(chosen)
         if any(other != choices[0] for other in choices):
             several += 1
         rows.append({"image": _image_of(image), "label": choices[0] if choices else None})
     notes = (
-        [f"{where}: annotators disagree about {counted(several, 'image')}; the first choice counts."] if several else []
+        [f"{where}: annotators disagree about {counted(several, 'image')}; the first choice is used."]
+        if several
+        else []
     )
     labelled = [row for row in rows if row["label"]]
     return Entries(*_labelled(labelled, [row for row in rows if not row["label"]], where, None, notes))

@@ -1,7 +1,7 @@
 """Choose which lists of a source are read: one for each split.
 
 Lists whose names differ only in their split are a family (train.csv, val.csv). If several families list the same
-splits, they are folds (DTD), levels of one hierarchy (FGVC-Aircraft) or something else that only a person knows.
+splits, they are folds (DTD), levels of one hierarchy (FGVC-Aircraft) or something else that only the user knows.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from tench.errors import TenchError, some
 
 @dataclasses.dataclass(frozen=True)
 class LabelFile:
-    """A table of a source. name: its file. split: named by the file's name or folder, or if `asked` by --split-from.
+    """A table of a source. name: its file. split: from the file's name or folder, or from --split-from if `asked`.
     family: the file's name without the split."""
 
     name: str
@@ -137,7 +137,7 @@ def _divides(source: LabelFile, told: Sequence[LabelFile]) -> bool:
 
 
 def _one_family(tree: Tree, told: list[LabelFile], notes: list[str]) -> list[LabelFile]:
-    """One list for each split, all of one family if several families have them."""
+    """One list for each split, all from one family if several families list the same splits."""
     if (asked := _matching(tree, told)) is not None:
         told = asked
     by_split: dict[str, list[LabelFile]] = {}
@@ -174,7 +174,7 @@ def _one_family(tree: Tree, told: list[LabelFile], notes: list[str]) -> list[Lab
 def both_list(tree: Tree, split: str, one: str, other: str) -> TenchError:
     return TenchError(
         f"{tree.root}: {one} and {other} both list images of the split {split!r}. Leave one out, for example "
-        f"with --exclude '{other}', or name the lists to use, several by a pattern such as '{{train,val}}.txt'."
+        f"with --exclude '{other}', or pass the lists to use, for example as the pattern '{{train,val}}.txt'."
     )
 
 
@@ -245,7 +245,7 @@ def _one_of(tree: Tree, labelled: list[LabelFile]) -> list[LabelFile]:
 
 
 def _no_options(source: LabelFile) -> SourceOptions:
-    """Options that choose the label column again which these roles have."""
+    """Options that select the label column that the roles of this file already have."""
     assert source.sheet is not None
     assert source.roles is not None
     label = None if source.roles.label is None else source.sheet.columns[source.roles.label]

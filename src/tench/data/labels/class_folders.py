@@ -1,7 +1,7 @@
-"""Do the class folders of a source agree with its label files?
+"""Decide whether a source is read by its class folders or by its label files.
 
 The folders are used, with a note about the files, if both agree and the files list only some of the images, or if one
-of several columns agrees with the folders. If files contradict the folders, the person is asked.
+of several columns agrees with the folders. If files contradict the folders, an error asks the user to choose.
 """
 
 import collections
@@ -53,13 +53,13 @@ def by_folders(tree: Tree, files: Files, placed: Sequence[Placed | LabelFile], n
             at = found[example]
             column = _label_column(one.source)
             raise TenchError(
-                f"{one.listed.place(at)}: labels {one.names[at]} {labels[example]!r}, but its folder is another class. "
-                f"Choose with --label folder or --label {column}."
+                f"{one.listed.place(at)} labels {one.names[at]} as {labels[example]!r}, but the folder of the image is "
+                f"another class. Choose with --label folder or --label {column}."
             )
         if kind == "coarser":
             notes.append(
-                f"{place}: its {len(set(labels)):,} labels are used, not the {example:,} folders of the images, which "
-                "each have one label; to use the folders: --label folder."
+                f"{place}: its {len(set(labels)):,} labels are used, not the {example:,} folders of the images, each "
+                "of which has one label. To use the folders: --label folder."
             )
         if kind == "agrees":
             agreeing.append(f"{place}: its labels agree with the class folders.")
@@ -97,20 +97,21 @@ def _few(
         return None
     first = lists[0]
     if len(set(map(str, first.listed.labels))) < 2 or covered <= _VERY_FEW * num_images:
-        return [f"{first.listed.where}: lists {covered:,} of {num_images:,} images, so it is not used."]
+        return [f"{first.listed.where} lists {covered:,} of {num_images:,} images, so it is not used."]
     together = ""
     if first.source.split is not None and (above := os.path.commonpath(folders)):
         val = tree.place(first.source.name)
         together = f"To train on the folders and validate on the list: tench train {tree.root / above} --val {val}. "
     raise TenchError(
-        f"{first.listed.where}: lists {covered:,} of {num_images:,} images; the others are in {len(folders):,} folders "
-        f"({some(sorted(folders), 3)}). {together}If the folders are the classes, give --label folder; to read only "
-        f"the listed images, --label {_label_column(first.source)}."
+        f"{first.listed.where} lists {covered:,} of {num_images:,} images; the others are in {len(folders):,} folders "
+        f"({some(sorted(folders), 3)}). {together}If the folders are the classes, pass --label folder; to read only "
+        f"the listed images, pass --label {_label_column(first.source)}."
     )
 
 
 def _refuse_held_out(tree: Tree, lists: Sequence[Placed]) -> None:
-    """Raise TenchError if there are lists of val or test but none of train: without them, their images become train."""
+    """Raise TenchError if there are lists of val or test but none of train: if they were ignored, their images would
+    become train."""
     held_out = [
         one
         for one in lists
@@ -120,8 +121,8 @@ def _refuse_held_out(tree: Tree, lists: Sequence[Placed]) -> None:
         first = held_out[0]
         exclude = " ".join(f"--exclude {shlex.quote(one.source.name)}" for one in held_out)
         raise TenchError(
-            f"{first.listed.where}: lists {counted(len(first.names), 'image')} as {first.source.split}, but nothing "
-            "lists the images of train. Put a list of these next to it, for example train.txt; or take all images as "
+            f"{first.listed.where} lists {counted(len(first.names), 'image')} as {first.source.split}, but no file "
+            "lists the images of train. Put such a list next to it, for example train.txt, or use all images as "
             f"train: {exclude}"
         )
 
@@ -149,8 +150,8 @@ def _agreeing_column(tree: Tree, files: Files, source: LabelFile) -> str | None:
         if kind == "agrees":
             others = [repr(sheet.columns[at]) for at in source.roles.candidates if at != column]
             return (
-                f"{sheet.where}: column {sheet.columns[column]!r} agrees with the class folders, which are used; for "
-                f"its other columns ({some(others)}) use --label COLUMN."
+                f"{sheet.where}: column {sheet.columns[column]!r} agrees with the class folders, which are used. For "
+                f"the other columns ({some(others)}), use --label COLUMN."
             )
     return None
 

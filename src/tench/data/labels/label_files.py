@@ -29,8 +29,8 @@ from tench.errors import TenchError
 
 _TABLES = tuple(".csv .tsv .tab .jsonl .ndjson .lst .xlsx .xls .parquet .json .mat .txt .xml".split())
 SURE_SUFFIXES = tuple(".csv .tsv .tab .jsonl .ndjson .lst .xlsx .xls .parquet".split())
-"""A file with this suffix that a person opens by itself is read as a list whatever it contains, so that the error says
-what is wrong with it. Next to images, a note names it if it is not used."""
+"""A file with one of these suffixes that the user passes by itself is read as a list whatever it contains, so that the
+error says what is wrong with it. Next to images, a note names it if it is not used."""
 
 ALSO_BINARY = (".json", ".xml", ".mat")
 """Suffixes of files that may contain labels or many other things; a damaged one is an error if it was opened itself."""
@@ -112,7 +112,10 @@ def text_of_cell(cell: Any) -> str:
 
 
 def read_sheet(tree: Tree, name: str, is_image: IsImage, *, head: bool = False) -> Sheet | None:
-    """The table in a file, or in its beginning if it is text; None if it has none. A .lst gives only its paths."""
+    """The table in a file; None if it has none. Of a .lst only the paths are read.
+
+    head: if the file is text, read only its beginning.
+    """
     where = tree.place(name)
     with tree.open(name) as file:
         start = file.read(8)
@@ -128,7 +131,7 @@ def read_sheet(tree: Tree, name: str, is_image: IsImage, *, head: bool = False) 
             note = f"{where}: only the first of its {len(sheets)} sheets, {sheets[0]!r}, is read."
             return dataclasses.replace(sheet, notes=(*sheet.notes, note))
         if start[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
-            raise TenchError(f"{where}: is an Excel file in the old format (.xls). Save it as .xlsx or .csv.")
+            raise TenchError(f"{where} is an Excel file in the old format (.xls). Save it as .xlsx or .csv.")
         first = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
         if first == b"<" and not name.lower().endswith(".xml"):
             first = b""
@@ -179,6 +182,6 @@ def no_list(tree: Tree, name: str, head: bytes) -> TenchError:
         "It contains the pixels themselves. Save them as image files."
         if pixels
         else "A list has lines of a path and a label, or a header with a column of paths (path, file_name, image, ...) "
-        "above rows that name images next to it. If they are elsewhere, give --images FOLDER."
+        "above rows that name images next to it. If the images are elsewhere, pass --images FOLDER."
     )
     return TenchError(f"{tree.place(name)}: none of its columns names images; it begins with {shown!r}. {more}")

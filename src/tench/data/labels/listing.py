@@ -174,7 +174,7 @@ def _gathered(sheet: Sheet, roles: Roles) -> _Cells:
     if sheet.told is not None and roles.label is not None and sheet.columns[roles.label] == "label":
         cells.told = sheet.told
     if not len(sheet):
-        raise TenchError(f"{sheet.where}: names no images, only columns: {some(sheet.columns, 20)}.")
+        raise TenchError(f"{sheet.where} has column names but no rows: {some(sheet.columns, 20)}.")
     paths, labels = _tidied(sheet.cells[roles.path]), _labels(sheet, roles)
     splits = None if roles.split is None else [str(cell).strip() for cell in sheet.cells[roles.split]]
     read = _Reader(sheet, roles, labels, cells.notes)
@@ -196,7 +196,7 @@ def _gathered(sheet: Sheet, roles: Roles) -> _Cells:
     kept_splits: list[str] = []
     for row, (path, label) in enumerate(zip(paths, labels, strict=True)):
         if not path:
-            raise TenchError(f"{sheet.place(row)}: has no path of an image. Correct or remove the {sheet.unit}.")
+            raise TenchError(f"{sheet.place(row)} has no image path. Correct or remove the {sheet.unit}.")
         every = read.every(label, row)
         key = path if splits is None else (path, roles.split_of[splits[row]])
         position = seen.setdefault(key, len(seen))
@@ -217,7 +217,7 @@ def _gathered(sheet: Sheet, roles: Roles) -> _Cells:
         if len(every) > 1:
             cells.several[position] = every
     if repeated:
-        cells.notes.append(f"{sheet.where}: {counted(repeated, 'row')} for further boxes of an image.")
+        cells.notes.append(f"{sheet.where}: merged {counted(repeated, 'row')} for further boxes of the same images.")
     cells.splits = kept_splits if splits is not None else None
     return cells
 
@@ -293,16 +293,17 @@ def _separator(labels: Sequence[Any], name: str, sheet: Sheet, notes: list[str])
             or (plural and tested and share >= 0.5)
         ):
             if tested and share:
+                sign = "a space" if title == "space" else repr(title)
                 notes.append(
-                    f"{sheet.where}: {counted(len(parted), 'label')} with a {title} inside, for example "
-                    f"{min(parted)!r}; each is read as one label."
+                    f"{sheet.where}: {counted(len(parted), 'label')} with {sign} inside, for example "
+                    f"{min(parted)!r}. Each is read as one label."
                 )
             continue
         num_images = sum(count for text, count in counts.items() if text.strip() in parted)
         between = "spaces" if title == "space" else repr(title)
         notes.append(
             f"{sheet.where}: {num_images:,} of {len(labels):,} cells of column {name or 'label'!r} contain several "
-            f"labels, with {between} between them, for example {min(parted)!r}."
+            f"labels, separated by {between}, for example {min(parted)!r}."
         )
         return r"[\s,;|]+" if numbers else r"\s*[;|]\s*" if title == "|" and plural else pattern
     return None
@@ -369,7 +370,7 @@ def _twice(sheet: Sheet, first: int, second: int, path: str) -> TenchError:
 
 
 def _kaggle(cells: _Cells) -> Listed:
-    """A list in Kaggle's form. Its numbers count lines if all differ or if they equal the numbers in the image
+    """A list in Kaggle's form. Its numbers are line numbers if all differ or if they equal the numbers in the image
     names."""
     where = cells.sheet.where
     for position, path in enumerate(cells.paths):
@@ -387,7 +388,7 @@ def _kaggle(cells: _Cells) -> Listed:
     cells.paths = [f"{path}.JPEG" for path in cells.paths]
     if not counts_lines:
         return _typed(cells)
-    note = f"{where}: its numbers count lines, as in Kaggle's lists; "
+    note = f"{where}: its numbers are line numbers, as in Kaggle's lists; "
     if folders[0]:
         cells.notes.append(f"{note}the class of an image is its folder.")
         return cells.listed(folders)
@@ -424,8 +425,8 @@ def _typed(cells: _Cells) -> Listed:
         if _one_stray(cells, names) or _one_stray(cells, set(numbers)):
             (at_name, name), (at_number, number) = cells.first_of(names), cells.first_of(set(numbers))
             raise TenchError(
-                f"{cells.sheet.where}: labels are numbers or names, but {cells.sheet.unit} {at_number} has {number} "
-                f"and {cells.sheet.unit} {at_name} has {name!r}, and one kind occurs only once. Correct it."
+                f"{cells.sheet.where}: labels must be all numbers or all names, but {cells.sheet.unit} {at_number} has "
+                f"{number} and {cells.sheet.unit} {at_name} has {name!r}. One kind occurs only once. Correct it."
             )
         cells.notes.append(
             f"{cells.sheet.where}: {len(numbers):,} of the {len(numbers) + len(names):,} labels are numbers "
@@ -464,11 +465,9 @@ def _as_told(cells: _Cells) -> Listed:
 
 
 def _no_class(place: str, label: str, count: int) -> TenchError:
-    more = (
-        f" {count:,} different labels are like this. To predict a quantity you need regression, not a classifier."
-        if count > 20
-        else f" {count} different labels are like this."
-    )
+    more = f" This affects {counted(count, 'distinct label')}."
+    if count > 20:
+        more += " To predict a quantity you need regression, not a classifier."
     return TenchError(
         f"{place}: the label {label} is not a class. Classes are whole numbers from 0, or names.{more} If another "
         "column is the label, choose it with --label COLUMN."

@@ -4,11 +4,11 @@ The paths of a list are rarely relative to the folder that contains it. They are
 folder or one next to it (`images`, the split's); the best folder is chosen for the whole list. A path that is not found
 there is looked up in an index of all images, which finds files whose path has the same end, in any case, with or
 without the suffix. If that finds nothing, the first folder of all paths is dropped, then the second, because they may
-come from another machine. If a path matches several files, the folder that serves most of the list wins, unless it is
-called masks or similar; if two folders serve it equally well, the person is asked.
+come from another machine. If a path matches several files, the folder that matches most of the list is used, unless it
+is called masks or similar. If two folders match equally well, an error asks the user to choose.
 
-For a file elsewhere on disk the size is requested, one call per file: 1.28 million of them take a few seconds on a
-local disk. Its folder is then part of the stamp, so that files added or removed there are noticed.
+The size of a file elsewhere on disk costs one system call: 1.28 million of them take a few seconds on a local disk. The
+folder of such a file is part of the stamp, so that files added or removed there are noticed.
 """
 
 import collections
@@ -270,7 +270,7 @@ def _folder_of(tree: Tree, images: str, inside: bool, on_disk: bool) -> str:
     if (inside and folder in tree.folders) or (on_disk and os.path.isdir(os.path.join(tree.root, folder))):
         return f"{folder}/"
     raise UsageError(
-        f"{tree.root}: has no folder {images} for --images. Pass a path relative to it; it has: "
+        f"{tree.root} has no folder {images} for --images. Pass a path relative to {tree.root}. Its folders: "
         f"{some([name for name in tree.top() if name.endswith('/')])}."
     )
 

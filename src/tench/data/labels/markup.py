@@ -1,4 +1,4 @@
-"""Read untrusted XML as a stream, without entities, because these can turn a few bytes into gigabytes."""
+"""Read untrusted XML as a stream and without entities, which can expand a few bytes to gigabytes."""
 
 import xml.parsers.expat
 from collections.abc import Callable, Mapping
@@ -44,4 +44,4 @@ def parse_xml(
     try:
         parser.Parse(data, True)
     except (xml.parsers.expat.ExpatError, ValueError, LookupError) as error:
-        raise TenchError(f"{where}: is damaged XML ({error}). Copy or export the file again.") from error
+        raise TenchError(f"{where} is damaged XML ({error}). Copy or export the file again.") from error

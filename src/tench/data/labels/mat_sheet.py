@@ -1,4 +1,4 @@
-"""Label tables in MATLAB files: structure arrays, or columns of equal length, as Stanford Cars and Dogs have them."""
+"""Label tables in MATLAB files: structure arrays, or columns of equal length, as in Stanford Cars and Dogs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

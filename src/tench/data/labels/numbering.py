@@ -100,8 +100,8 @@ def _by_folder(listed: Listed, notes: list[str]) -> _Told | None:
             other = seen.setdefault(number, position)
             if folders[other] != folders[position]:
                 notes.append(
-                    f"{listed.where} has as many numbers as folders, but {number} goes with {folders[other]!r} in "
-                    f"{listed.unit} {listed.lines[other]} and with {folders[position]!r} in {listed.unit} "
+                    f"{listed.where} has as many numbers as folders, but {number} is in {folders[other]!r} in "
+                    f"{listed.unit} {listed.lines[other]} and in {folders[position]!r} in {listed.unit} "
                     f"{listed.lines[position]}. The folders do not define the classes."
                 )
                 break
@@ -174,7 +174,7 @@ def _only_numbers(
     for listed in lists.values():
         if wrong := {number for number in _labels(listed) if number - start >= most}:
             position = _first(listed, wrong)
-            reason = "too large for a class" if beside is None else f"no class of {beside.where}, which has {most:,}"
+            reason = "too large for a class" if beside is None else f"not among the {most:,} classes of {beside.where}"
             raise TenchError(
                 f"{listed.place(position)}: the label {min(wrong)} is {reason}. Correct the list"
                 f"{'' if beside is None else ', or remove that file to use numbers without names'}."
@@ -204,19 +204,19 @@ def _index(listed: Listed, told: _Told, ids: list[str], whose: str) -> dict[Any,
         label = next(label for label in _counted(listed, place) if label in wrong)
         meant = f" ({told[label]})" if told.get(label, label) != label else ""
         raise TenchError(
-            f"{listed.place(place)}: the label {label}{meant} is not one of the {len(ids)} classes of {whose}; "
-            f"it affects {counted(len(wrong), 'label')}. Both must have the same classes."
+            f"{listed.place(place)}: the label {label}{meant} is not one of the {len(ids)} classes of {whose}. "
+            f"This affects {counted(len(wrong), 'label')}. Both must have the same classes."
         )
     return {label: position[told[label]] for label in labels}
 
 
 def _otherwise(own: _Told, listed: Listed, told: _Told, source: Listed) -> list[str]:
-    """A note if two lists count differently."""
+    """A note if two lists number the classes differently."""
     number = next((label for label in _labels(listed) if told.get(label, own[label]) != own[label]), None)
     if number is None:
         return []
     return [
-        f"{listed.where} counts differently from {source.where}: {number} is {own[number]} in the first "
+        f"{listed.where} numbers the classes differently from {source.where}: {number} is {own[number]} in the first "
         f"and {told[number]} in the second. Each is read by its own numbering."
     ]
 
@@ -239,6 +239,6 @@ def _counted(listed: Listed, position: int) -> Sequence[Any]:
 
 def _names_and_numbers(named: Listed, numbered: Listed) -> TenchError:
     return TenchError(
-        f"{named.where} has names for labels ({named.labels[0]!r}), but {numbered.where} numbers "
-        f"({numbered.labels[0]}), and nothing links numbers to classes. Pass both in the same form."
+        f"The labels of {named.where} are names ({named.labels[0]!r}), but those of {numbered.where} are numbers "
+        f"({numbered.labels[0]}), and nothing links the numbers to classes. Write both with the same kind of label."
     )

@@ -1,4 +1,4 @@
-"""Published datasets with labels in several files, each as one table.
+"""Published datasets with labels in several files, each read as one table.
 
     Oxford-IIIT Pet    annotations/{list,trainval,test}.txt: image CLASS-ID SPECIES BREED-ID
     CUB-200, NABirds   images.txt, image_class_labels.txt, train_test_split.txt, classes.txt, joined by their first word
@@ -126,9 +126,9 @@ def _pairs(tree: Tree, name: str) -> dict[str, str]:
         if not key:
             continue
         if not value.strip() or key in found:
-            problem = f"repeats {key}" if key in found else "has one word"
+            problem = f"repeats {key}" if key in found else "has only one word"
             raise TenchError(
-                f"{tree.place(name)}, line {number}: {problem}. Each line should be a number and its value."
+                f"{tree.place(name)}, line {number} {problem}. Each line should be a number and its value."
             )
         found[key] = value.strip()
     return found
@@ -140,7 +140,7 @@ def _joined_column(
     if path_of.keys() != values.keys():
         differ = sorted(path_of.keys() ^ values.keys())
         raise TenchError(
-            f"{tree.place(name)}: has {len(values):,} images, but {tree.place(images)} has {len(path_of):,}; "
+            f"{tree.place(name)} has {len(values):,} images, but {tree.place(images)} has {len(path_of):,}; "
             f"{differ[0]} is in only one of them. Download both again."
         )
     return [values[key] for key in path_of]
@@ -168,7 +168,7 @@ def _celeba(tree: Tree, by_base: Mapping[str, Sequence[str]]) -> tuple[Sheet, li
         paths = sheet.cells[0]
         if missing := next((path for path in paths if path not in split_of), None):
             raise TenchError(
-                f"{tree.place(partition)}: has no split for {missing}, which is in {where}. Download it again."
+                f"{tree.place(partition)} has no split for {missing}, which is in {where}. Download it again."
             )
         columns, cells = (*sheet.columns, "split"), (*sheet.cells, [split_of[path] for path in paths])
         sheet = Sheet(where, columns, cells, sheet.lines)
@@ -182,7 +182,7 @@ def _flowers(tree: Tree, by_base: Mapping[str, Sequence[str]]) -> tuple[Sheet, l
     where = tree.place(labels)
     numbers: list[Any] = flat(read_mat(whole(tree, labels), where).get("labels"))
     if not numbers or not all(isinstance(number, int) for number in numbers):
-        raise TenchError(f"{where}: has no row of numbers called `labels`, unlike Flowers-102. Download it again.")
+        raise TenchError(f"{where} has no row of numbers called `labels`, unlike Flowers-102. Download it again.")
     columns: tuple[str, ...] = ("path", "label")
     cells: list[Sequence[Any]] = [[f"image_{number:05}.jpg" for number in range(1, len(numbers) + 1)], numbers]
     used = [labels]
@@ -193,7 +193,7 @@ def _flowers(tree: Tree, by_base: Mapping[str, Sequence[str]]) -> tuple[Sheet, l
         for name, split in (("trnid", TRAIN), ("valid", VAL), ("tstid", TEST)):
             split_of.update(dict.fromkeys(flat(found.get(name)), split))
         if missing := [number for number in range(1, len(numbers) + 1) if number not in split_of]:
-            raise TenchError(f"{tree.place(sets)}: has no split for image {missing[0]} of {where}. Download it again.")
+            raise TenchError(f"{tree.place(sets)} has no split for image {missing[0]} of {where}. Download it again.")
         columns, cells = (*columns, "split"), [*cells, [split_of[number] for number in range(1, len(numbers) + 1)]]
     note = f"{where}: its n-th label is that of image_0000n.jpg"
     note += f"; the splits are those of {tree.place(used[1])}." if len(used) > 1 else "."

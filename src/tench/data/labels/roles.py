@@ -2,7 +2,7 @@
 
 A column called label or class is the label. Otherwise the label is the only column that can be one, with few different
 values and no fractions. Columns that correspond one to one (a number and a name) count as one. Several 0/1 columns are
-classes. In doubt, the error lists the columns and the person chooses with `--label` or `--split-from`.
+classes. If it is unclear, an error lists the columns and the user chooses with `--label` or `--split-from`.
 """
 
 import dataclasses
@@ -42,7 +42,8 @@ _WHOLE = re.compile(r"\s*[+-]?\d+(\.0*)?\s*")
 _FEW = 20
 """In a table with up to this many rows every label may be different."""
 _MOSTLY = 0.8
-"""If at least this share of the images has one label, 0/1 columns are classes, and the others have several labels."""
+"""If at least this share of the images has exactly one label, 0/1 columns are classes; the other images have
+several."""
 _MOST_DISTINCT_SPLITS = 50
 _LONGEST_LABEL = 200
 _TAXONOMY_LEVELS = 3
@@ -204,7 +205,7 @@ def _path_column(sheet: Sheet, is_image: IsImage) -> int:
     if found < 0 and not known:
         raise TenchError(
             f"{sheet.where}: none of its columns names images of this source. Its columns are: "
-            f"{some([repr(name) for name in sheet.columns], 12)}. Give --images FOLDER, or "
+            f"{some([repr(name) for name in sheet.columns], 12)}. Pass --images FOLDER, or "
             "name the column of paths `path`."
         )
     return found if found >= 0 else known[0]

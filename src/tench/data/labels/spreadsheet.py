@@ -35,10 +35,10 @@ def read_spreadsheet(file: BinaryIO, where: str, limits: Limits = LIMITS) -> tup
         with zipfile.ZipFile(file) as book:
             members = {name: book.getinfo(name) for name in book.namelist()}
             if _BOOK not in members:
-                raise TenchError(f"{where}: is a zip archive but not an Excel workbook. Save it as .xlsx or .csv.")
+                raise TenchError(f"{where} is a zip archive but not an Excel workbook. Save it as .xlsx or .csv.")
             if sum(info.file_size for name, info in members.items() if name.startswith("xl/")) > limits.member_bytes:
                 raise TenchError(
-                    f"{where}: unpacks to more than {limits.member_bytes:,} bytes. Save the sheet of labels as CSV."
+                    f"{where} unpacks to more than {limits.member_bytes:,} bytes. Save the sheet of labels as CSV."
                 )
 
             def text(name: str) -> bytes:
@@ -49,10 +49,10 @@ def read_spreadsheet(file: BinaryIO, where: str, limits: Limits = LIMITS) -> tup
             strings = _strings(text(_STRINGS), where) if _STRINGS in members else []
             path = next((path for _, path in sheets if path in members), "xl/worksheets/sheet1.xml")
             if path not in members:
-                raise TenchError(f"{where}: has no worksheet. Save the table of labels as .xlsx or .csv.")
+                raise TenchError(f"{where} has no worksheet. Save the table of labels as .xlsx or .csv.")
             return _rows(text(path), strings, where), [name for name, _ in sheets]
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        raise TenchError(f"{where}: is a damaged Excel workbook ({error}). Copy or save it again.") from error
+        raise TenchError(f"{where} is a damaged Excel workbook ({error}). Copy or save it again.") from error
 
 
 def _sheets(book: bytes, links: bytes, where: str) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
     path label    n01440764/n01440764_10026.JPEG 0          NNabla, Caffe, Kaggle; the path may contain spaces
     path words    1025794 BAE 146-200                       the first word is the image, the rest its label
-    columns       cat/1.jpg,cat                             with commas, tabs, semicolons, bars or spaces between them
+    columns       cat/1.jpg,cat                             separated by commas, tabs, semicolons, bars or spaces
     header        id_code,diagnosis                         the same, below a line of column names
     JSON lines    {"file_name": "0001.png", "label": 3}
     JSON          a list of such objects, or one of the forms in `_json_sheet`
@@ -66,7 +66,7 @@ class Sheet:
 
     where: the file, for messages. cells: a sequence per column. lines: the position of each row, in `unit`. headed: the
     column names are the file's own. words: the table is a list of `path label` lines. told: class by label, if the
-    file itself defines that, in the order of the classes. notes: for a person.
+    file itself defines that, in the order of the classes. notes: for the user.
     """
 
     where: str
@@ -130,8 +130,8 @@ def decoded(data: bytes, where: str) -> str:
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Disable garbage collection inside: a million rows contain no cycles, and searching for them takes half the
-    time."""
+    """Disable garbage collection inside the context: a million rows contain no cycles, but searching for cycles takes
+    half the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -144,7 +144,7 @@ def uncollected() -> Iterator[None]:
 def text_sheet(text: str, where: str, is_image: IsImage = looks_like_image) -> Sheet | None:
     """The table that a text contains; None if no column of it names images.
 
-    Raises TenchError, with the line, if one does not have the form of the others.
+    Raises TenchError, with the line number, if a line does not have the form of the others.
     """
     start = text.lstrip()[:1]
     if start in "{[" and start:
@@ -195,9 +195,9 @@ def _is_table(head: Sequence[Sequence[str]], is_image: IsImage, sure: bool) -> b
 
 
 def image_column(cells: Sequence[Sequence[Any]], is_image: IsImage, names: Sequence[str] = ()) -> int:
-    """The column of which most cells name images, and at least half, apart from a header; -1 if there is none.
+    """The column in which the largest share of cells, at least half apart from a header, name images; -1 if none has.
 
-    names: of the columns, if they are not among the cells. Ties go to the column with more different cells, then to the
+    names: of the columns, if they are not among the cells. Ties go to the column with more distinct cells, then to the
     first. Small numbers can mean anything: they name images only in a column called id or similar.
     """
     best, found = (0.5, 0.0), -1
@@ -237,7 +237,7 @@ def _delimited(text: str, where: str, delimiter: str, is_image: IsImage, header:
                 lines.append(reader.line_num)
     except csv.Error as error:
         raise TenchError(
-            f"{where}, line {reader.line_num}: cannot be read as columns ({error}). Correct the line."
+            f"{where}, line {reader.line_num} cannot be read as columns ({error}). Correct the line."
         ) from None
     width = len(rows[0])
     if len(header) == width:
@@ -249,11 +249,11 @@ def _delimited(text: str, where: str, delimiter: str, is_image: IsImage, header:
         elif len(row) != width:
             shown = "a tab" if delimiter == "\t" else repr(delimiter)
             raise TenchError(
-                f"{where}, line {lines[position]}: has {len(row)} columns, but line {lines[0]} has {width} (separated "
+                f"{where}, line {lines[position]} has {len(row)} columns, but line {lines[0]} has {width} (separated "
                 f"by {shown}). Quote cells that contain the separator, or correct the line."
             )
     if width > _MOST_COLUMNS:
-        raise TenchError(f"{where}: has {width:,} columns, but a table of labels has at most {_MOST_COLUMNS:,}.")
+        raise TenchError(f"{where} has {width:,} columns, but a table of labels may have at most {_MOST_COLUMNS:,}.")
     columns = tuple(zip(*rows, strict=True))
     headed = _known_path(rows[0]) is not None
     if not headed:
@@ -311,7 +311,7 @@ def _path_and_label(texts: list[str], numbers: list[int], where: str, is_image: 
         path, *label = text.rsplit(None, 1)
         if not label and any(sign in path for sign in DELIMITERS) and not is_image(path):
             raise TenchError(
-                f"{where}, line {numbers[row]}: has columns, but line {numbers[0]} has a path and a label with a space "
+                f"{where}, line {numbers[row]} has columns, but line {numbers[0]} has a path and a label with a space "
                 "between them. All lines of a list must have the same form. Correct the line."
             )
         paths.append(path)
@@ -364,13 +364,13 @@ def _json_text_sheet(text: str, where: str, is_image: IsImage) -> Sheet | None:
     try:
         data = json.loads(text, object_pairs_hook=distinct)
     except RecursionError:
-        raise TenchError(f"{where}: is damaged JSON (it nests too deeply). Copy or create it again.") from None
+        raise TenchError(f"{where} is damaged JSON (it nests too deeply). Copy or create it again.") from None
     except ValueError as error:
         if text.lstrip().startswith("{") and (lines := _json_lines(text, where)) is not None:
             return lines
         if "," in text.partition("\n")[0] and "\n" in text.strip():  # a table whose first cell begins with a bracket
             return None
-        raise TenchError(f"{where}: is damaged JSON ({error}). Copy or create it again.") from None
+        raise TenchError(f"{where} is damaged JSON ({error}). Copy or create it again.") from None
     if isinstance(data, dict) and any(isinstance(data[key], str) for key in data if key.lower() in PATH_COLUMNS):
         return of_objects([data], where, unit="line")  # a single JSON line
     return _json_sheet(data, where, is_image)
@@ -389,7 +389,7 @@ def _json_lines(text: str, where: str) -> Sheet | None:
                 if not objects:
                     return None
                 raise TenchError(
-                    f"{where}, line {number}: is not a JSON object, but line {lines[0]} is. Correct the line."
+                    f"{where}, line {number} is not a JSON object, but line {lines[0]} is. Correct the line."
                 )
             objects.append(found)
             lines.append(number)
@@ -405,7 +405,7 @@ def of_objects(
     for entry in flat:
         names.update(dict.fromkeys(entry))
         if len(names) > _MOST_COLUMNS:
-            raise TenchError(f"{where}: has more than {_MOST_COLUMNS:,} different keys. It is not a table of labels.")
+            raise TenchError(f"{where} has more than {_MOST_COLUMNS:,} different keys. It is not a table of labels.")
     cells = tuple([entry.get(name) for entry in flat] for name in names)
     return Sheet(
         where,
@@ -528,7 +528,7 @@ def parquet_sheet(file: BinaryIO, where: str) -> Sheet:
     try:
         if (num_rows := parquet.read_metadata(file).num_rows) > _MOST_ROWS:
             raise TenchError(
-                f"{where}: has {num_rows:,} rows, but a list of images may have at most {_MOST_ROWS:,}. The file "
+                f"{where} has {num_rows:,} rows, but a list of images may have at most {_MOST_ROWS:,}. The file "
                 "is damaged or is something else. Replace it, or leave it out with --exclude."
             )
         names = [
@@ -539,7 +539,7 @@ def parquet_sheet(file: BinaryIO, where: str) -> Sheet:
         table = parquet.read_table(file, columns=names)
         cells = tuple(table.column(name).to_pylist() for name in names)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise TenchError(f"{where}: cannot be read as Parquet ({error}). Copy or create it again.") from error
+        raise TenchError(f"{where} cannot be read as Parquet ({error}). Copy or create it again.") from error
     return Sheet(where, tuple(names), cells, range(len(table)), unit="row")
 
 

@@ -1,7 +1,7 @@
 """The layouts of a source: one module each, with four names.
 
 - `NAME`: its name in `tench info`.
-- `OPTIONS`: the fields of `SourceOptions` that it takes, read from `tree.options`.
+- `OPTIONS`: the fields of `SourceOptions` that it uses, read from `tree.options`.
 - `recognise(tree) -> bool`: whether these files have this layout, by names and content. It is fast and never raises.
 - `read(tree) -> Contents`: the table. Raises TenchError if the source is damaged or ambiguous.
 

@@ -2,8 +2,8 @@
 
     dataset_dict.json  train/state.json  train/dataset_info.json  train/data-00000-of-00002.arrow  test/...
 
-A word in the name of a file or its folder gives its split. `formats.columns` decides which columns are used and what
-labels mean, `formats.arrow_images` addresses the bytes.
+A word in the name of a file or its folder determines the split. `formats.columns` decides which columns are used and
+what the labels mean; `formats.arrow_images` locates the bytes of the images.
 """
 
 import pyarrow as pa
@@ -42,7 +42,7 @@ def read(tree: Tree) -> Contents:
 
 
 def _files(tree: Tree) -> list[str]:
-    """The Arrow files, without those in which save_to_disk's folder caches the results of `map`."""
+    """The Arrow files, except those that cache the results of `map` in a folder written by save_to_disk."""
     found = [name for name in tree.names if name.endswith(_SUFFIXES)]
     if not found and len(tree) == 1 and tree.source.is_file() and _is_arrow(tree, tree.names[0]):
         return list(tree.names)

@@ -1,12 +1,12 @@
-"""Caltech-101 and Caltech-256: a folder for each category, as folders or in the archive.
+"""Caltech-101 and Caltech-256: one folder for each category, unpacked or in the archive.
 
     101_ObjectCategories/<name>/image_0001.jpg
     256_ObjectCategories/<ccc>.<name>/<ccc>_0001.jpg
 
 Each contains a folder of pictures without a category (BACKGROUND_Google, 257.clutter), which is left out because it is
 not a class. Some lists, such as NNabla's, include BACKGROUND_Google as a class and drop Faces_easy, which has cropped
-images of Faces; here Faces_easy is a class. Images are the files directly in a category's folder; strays such as
-056.dog/greg and 198.spider/RENAME2 are named in a note. The only split is train, because the sets define none."""
+images of Faces; here Faces_easy is a class. Images are the files directly in a category's folder; a note lists stray
+files such as 056.dog/greg and 198.spider/RENAME2. The only split is train, because the sets define no splits."""
 
 import dataclasses
 import re
@@ -25,7 +25,11 @@ OPTIONS = frozenset[str]()
 
 @dataclasses.dataclass(frozen=True)
 class _Set:
-    """One of the sets. known_by: folders that identify it, whatever the name of the folder above."""
+    """One of the sets.
+
+    known_by: the folders, or the number of category folders, that identify the set if the folder above has another
+    name.
+    """
 
     title: str
     folder: str
@@ -56,24 +60,27 @@ _SETS = (
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether there is a folder of categories, by its name or its subfolders, or an archive of one."""
+    """Whether the tree has a folder of categories, recognised by its name or its subfolders, or an archive of one."""
     return bool(_found(tree) or _archives(tree))
 
 
 def read(tree: Tree) -> Contents:
-    """The images of all categories as the split train. Raises TenchError if both sets exist, or no images."""
+    """The images of all categories as the split train.
+
+    Raises TenchError if the tree contains both sets, or fewer than two categories with images.
+    """
     found = _found(tree)
     if not found:  # Caltech-101 is published as an archive inside a zip
         archives = _archives(tree)
         if len(archives) > 1:
-            raise TenchError(f"{tree.source}: contains {' and '.join(archives)}. Pass one of them.")
+            raise TenchError(f"{tree.source} contains {' and '.join(archives)}. Pass one of them.")
         tree = tree.opened(archives).under(archives[0])
         found = _found(tree)
     if not found:
-        raise TenchError(f"{tree.root}: has no category folders. Download it again.")
+        raise TenchError(f"{tree.root} has no category folders. Download it again.")
     if len(found) > 1:
         several = " and ".join(f"{tree.root / folder} ({which.title})" for which, folder in found)
-        raise TenchError(f"{tree.source}: contains {several}. Pass one of them.")
+        raise TenchError(f"{tree.source} contains {several}. Pass one of them.")
     which, folder = found[0]
     where, inside = tree.root / folder, f"{folder}/" if folder else ""
     by_class: dict[str, list[int]] = {
@@ -104,7 +111,7 @@ def read(tree: Tree) -> Contents:
     if num_no_class:
         notes.append(f"Left out {counted(num_no_class, 'image')} of {which.no_class}, which is not a class.")
     if strays:
-        notes.append(f"Left out {counted(len(strays), 'file')} that are not images of a category: {some(strays)}.")
+        notes.append(f"Left out {counted(len(strays), 'stray file')}: {some(strays)}.")
     if outside := [name for name in tree.names if not name.startswith(inside) and is_image_name(name)]:
         notes.append(f"Left out {counted(len(outside), 'image')} outside {folder}.")
     positions = [position for category in ids for position in by_class[category]]

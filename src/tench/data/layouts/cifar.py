@@ -1,9 +1,9 @@
-"""CIFAR-10 and CIFAR-100 in their binary and their Python form, unpacked or in the archive as published.
+"""CIFAR-10 and CIFAR-100 in their binary and Python forms, unpacked or in the archive as published.
 
-In the binary form a record is its labels and 3072 bytes of pixels (planes of red, green, blue), which are addressed in
-place. The Python form is a pickle, read without executing anything. If Python 2 wrote it, the pixels of a batch are one
-piece of the pickle and are addressed in place too; otherwise they are copied once into the cache. CIFAR-100 has two
-labels per image: by default the 100 fine ones are used, with --label coarse the 20 coarse ones.
+A record of the binary form consists of labels and 3072 bytes of pixels (red, green and blue planes), which are
+addressed in place. The Python form is a pickle, read without executing anything. If Python 2 wrote it, the pixels of a
+batch are one piece of the pickle and are addressed in place too; otherwise they are copied once into the cache.
+CIFAR-100 has two labels per image: the 100 fine labels are used by default, and the 20 coarse ones with --label coarse.
 """
 
 import dataclasses
@@ -31,10 +31,11 @@ _PIXEL_BYTES = _HEIGHT * _WIDTH * _CHANNELS
 
 @dataclasses.dataclass(frozen=True)
 class _Form:
-    """One of the four forms in which CIFAR is published. num_images: as published, in a training and the test file.
+    """One of the four forms in which CIFAR is published.
 
-    label_bytes: bytes of labels in a binary record, of which byte label_place is used; 0 for a pickle, which has the
-    label under label_key. coarse: the fields that differ for CIFAR-100's coarse labels.
+    num_images: the published number of images in each training file and in the test file. label_bytes: the number of
+    label bytes in a binary record, of which byte label_place is used; 0 for a pickle, whose labels are under label_key.
+    coarse: the fields that differ for CIFAR-100's coarse labels.
     """
 
     title: str
@@ -116,7 +117,7 @@ _ARCHIVE = re.compile(
 
 _FEW_RECORDS = 4096
 _MOST_BYTES = 2**30
-"""Size limit of a batch; the largest published one has 155 MB."""
+"""Size limit of a batch; the largest published one is 155 MB."""
 
 _log = logging.getLogger("tench")
 
@@ -137,7 +138,7 @@ def read(tree: Tree) -> Contents:
     if len(found) != 1:
         several = [f"{folder or '.'} ({form.title})" for form, folder in found] or archives
         raise TenchError(
-            f"{tree.source}: contains {len(several)} sets of CIFAR batches: {', '.join(several)}. Pass one of them, or "
+            f"{tree.source} contains {len(several)} sets of CIFAR batches: {', '.join(several)}. Pass one of them, or "
             "leave the others out with --exclude PATTERN."
         )
     form, folder = found[0]
@@ -145,7 +146,7 @@ def read(tree: Tree) -> Contents:
     missing = [name for name in (*form.train, form.test) if _join(folder, name) not in tree]
     if missing:
         raise TenchError(
-            f"{tree.root / folder}: {form.title}, is incomplete. Missing: {', '.join(missing)}. "
+            f"{tree.root / folder} is incomplete ({form.title}). Missing: {', '.join(missing)}. "
             "Pass the folder with all batches, or unpack the archive again."
         )
     classes, said = _classes(form, tree, folder)
@@ -222,7 +223,7 @@ def _labelled_by(tree: Tree, form: _Form) -> _Form:
     asked = (tree.options.label or "fine").removesuffix("_labels").removesuffix("_label")
     if tree.options.label and (not form.coarse or asked not in ("fine", "coarse")):
         known = "fine (100 classes) and coarse (20)" if form.coarse else "only one label, so leave out --label"
-        raise UsageError(f"{tree.source}: {form.title}, has no label {tree.options.label!r}. It has {known}.")
+        raise UsageError(f"{tree.source} ({form.title}) has no label {tree.options.label!r}. It has {known}.")
     return dataclasses.replace(form, num_classes=20, **dict(form.coarse)) if asked == "coarse" else form
 
 
@@ -244,11 +245,11 @@ def _classes(form: _Form, tree: Tree, folder: str) -> tuple[Classes, list[str]]:
         listed = read_pickle(where, data)[0].get(form.names_key)
         names = [as_text(name) or "" for name in listed] if isinstance(listed, list) else []
         if not names or "" in names:
-            raise TenchError(f"{where}: contains no list of class names {form.names_key!r}. Unpack the archive again.")
+            raise TenchError(f"{where} has no list of class names under {form.names_key!r}. Unpack the archive again.")
     if len(names) != form.num_classes or len(set(names)) != len(names):
         raise TenchError(
-            f"{where}: names {len(names)} classes, {len(set(names))} of them different; {form.title}, has "
-            f"{form.num_classes}. Unpack the archive again, or remove this file, which is optional."
+            f"{where} lists {len(names)} class names ({len(set(names))} distinct), but {form.title} has "
+            f"{form.num_classes} classes. Unpack the archive again, or remove this file, which is optional."
         )
     return Classes.of(names), []
 
@@ -258,8 +259,8 @@ def _check_labels(file: str, labels: npt.NDArray[np.int32], num_classes: int) ->
     if len(wrong):
         raise TenchError(
             f"{file}: image {wrong[0]} (counted from 0) has label {labels[wrong[0]]}, but there are {num_classes} "
-            f"classes, 0 to {num_classes - 1}; {counted(len(wrong), 'image')} affected. The file is damaged or belongs "
-            "to another set. Unpack the archive again."
+            f"classes, 0 to {num_classes - 1}. This affects {counted(len(wrong), 'image')}. The file is damaged or "
+            "belongs to another set. Unpack the archive again."
         )
 
 
@@ -284,7 +285,7 @@ def _binary_batch(form: _Form, tree: Tree, name: str) -> _Batch:
     size = int(tree.length[position])
     if size == 0 or size % form.record_bytes:
         raise TenchError(
-            f"{tree.place(name)}: has {size:,} bytes, which is {size / form.record_bytes:,.2f} records of "
+            f"{tree.place(name)} has {size:,} bytes, which is {size / form.record_bytes:,.2f} records of "
             f"{form.record_bytes:,} bytes, not a whole number. It may have been truncated. Unpack the "
             "archive again."
         )
@@ -307,8 +308,8 @@ def _pickled_batch(form: _Form, tree: Tree, name: str) -> _Batch:
             f"{pixels.dtype} of shape {pixels.shape}" if pixels is not None else f"{type(batch.get('data')).__name__}"
         )
         raise TenchError(
-            f"{where}: 'data' is {found}, but should be uint8 of shape (N, {_PIXEL_BYTES}). It is not a batch of "
-            f"{form.title}, or is damaged. Unpack the archive again."
+            f"{where}: 'data' is {found}, but should be uint8 of shape (N, {_PIXEL_BYTES}). The file is damaged, or is "
+            f"not a batch of {form.title}. Unpack the archive again."
         )
     if not isinstance(labels, list):
         array = as_array(labels)
@@ -317,11 +318,11 @@ def _pickled_batch(form: _Form, tree: Tree, name: str) -> _Batch:
         raise TenchError(f"{where}: {form.label_key!r} is not a list of numbers. Unpack the archive again.")
     if len(labels) != len(pixels):
         raise TenchError(
-            f"{where}: contains {counted(len(pixels), 'image')} but {counted(len(labels), 'label')}. Unpack the "
+            f"{where} contains {counted(len(pixels), 'image')} but {counted(len(labels), 'label')}. Unpack the "
             "archive again."
         )
     if not labels:
-        raise TenchError(f"{where}: contains no images. Unpack the archive again.")
+        raise TenchError(f"{where} contains no images. Unpack the archive again.")
     limited = np.array([max(min(label, 2**31 - 1), -(2**31)) for label in labels], np.int32)
     raw = pixels.tobytes()
     for end in ends:
@@ -331,7 +332,7 @@ def _pickled_batch(form: _Form, tree: Tree, name: str) -> _Batch:
             return _Batch(tree.shards[int(tree.shard[position])], start, _PIXEL_BYTES, limited)
     shard = spool_path(tree, name, ".pixels")
     require_space(shard, len(raw), where)
-    _log.info("%s: its pixels are not in one piece: copying %.1f MB once to %s.", where, len(raw) / 1e6, shard)
+    _log.info("The pixels of %s are not contiguous: copying %.1f MB once to %s.", where, len(raw) / 1e6, shard)
     with complete_file(shard) as part:
         part.write_bytes(raw)
     return _Batch(str(shard), 0, _PIXEL_BYTES, limited)

@@ -1,8 +1,8 @@
 """scikit-learn's digits: 1,797 real images of handwritten digits, 8x8 pixels, that come with a dependency.
 
-They are the data of a first run, because they need no download. scikit-learn stores them as numbers in a compressed
-text file, so they are copied once into the cache as raw pixels (115 KB). They have no splits, so a fifth of each class
-is held out as val, always the same images.
+A first run uses them, because they need no download. scikit-learn stores them as numbers in a compressed text file, so
+they are copied once into the cache as raw pixels (115 KB). They have no splits, so a fifth of each class, always the
+same images, is held out as val.
 """
 
 import logging
@@ -19,7 +19,7 @@ NAME = "digits"
 
 _VAL_FRACTION = 0.2
 _MAX_VALUE = 16
-"""The images' values count the dark pixels in squares of 4x4."""
+"""Each value of an image is the number of dark pixels in a 4x4 square of the original scan."""
 
 _log = logging.getLogger("tench")
 
@@ -27,7 +27,7 @@ _log = logging.getLogger("tench")
 def read(text: str, spool: Path) -> Contents:
     """The digits as splits train and val, with keys numbered in scikit-learn's order and values scaled to 0..255."""
     if text != NAME:
-        raise UsageError(f"{text}: digits has no settings; write {NAME}.")
+        raise UsageError(f"{text}: digits has no settings. Write {NAME}.")
     from sklearn.datasets import load_digits
 
     digits = load_digits()

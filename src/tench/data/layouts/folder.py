@@ -1,10 +1,10 @@
-"""Folders of images: `train/CLASS/*.jpg` next to `val/CLASS/*.jpg`, class folders alone, and the many forms between.
+"""Folders of images: `train/CLASS/*.jpg` next to `val/CLASS/*.jpg`, class folders without splits, and variations.
 
 `evidence.classes` decides which folders are splits and which are classes, on disk and in archives, and notes report
-the decision. If it is unclear, the person is asked and answers with --classes-at, --split-from, --label-from,
---images or --exclude. Classes are sorted by code point, as in torchvision's ImageFolder, unless `classes.txt`, which we
-write, lists exactly these classes. A class folder may contain more folders of images. A split other than train without
-class folders has no labels. Tiny-ImageNet's form is read too: a flat `val/images/` with labels in
+the decision. If it is unclear, an error asks the user to choose with --classes-at, --split-from, --label-from, --images
+or --exclude. Classes are sorted by code point, as in torchvision's ImageFolder, unless a `classes.txt` in the form that
+tench writes lists exactly these classes. A class folder may contain subfolders of images. A split other than train
+without class folders has no labels. The layout of Tiny-ImageNet is read too: a flat `val/images/` with labels in
 `val_annotations.txt` and names in `words.txt`.
 """
 
@@ -40,7 +40,7 @@ _PROGRAMS = frozenset(
     "ipynb cache caches thumb thumbs thumbnail thumbnails preview previews trash trashes tmp temp backup git svn hg "
     "dvc picasaoriginals picasa originals apple spotlight recycle bin venv idea vscode old deleted hidden".split()
 )
-"""Words in the names of hidden folders that programs create, or that people use to put something away."""
+"""Words in the names of hidden folders that programs create, or that people use to set files aside."""
 _SHOWN_FOLDERS = 6
 _MAX_CLASS_LIST_BYTES = 2**20
 
@@ -68,7 +68,7 @@ def recognise(tree: Tree) -> bool:
 
 
 def read(tree: Tree) -> Contents:
-    """The table of a folder. Raises TenchError, with what was found, if nothing shows which folders are the classes."""
+    """The table of a folder. Raises TenchError, with what was found, if it is unclear which folders are the classes."""
     options = tree.options
     if not tree.source.is_dir() and tree.root == tree.source and len(top := tree.top()) == 1 and top[0].endswith("/"):
         tree = tree.under(top[0][:-1])  # the folder that an archive contains, as if it were unpacked
@@ -127,7 +127,7 @@ def _below(tree: Tree, folder: str) -> Tree:
     path = folder.strip("/").removeprefix("./")
     if not tree.span(path):
         known = some(tree.children(""))
-        raise UsageError(f"{tree.root}: there is no folder {folder!r} for --images. Its folders: {known or 'none'}.")
+        raise UsageError(f"{tree.root} has no folder {folder!r} for --images. Its folders: {known or 'none'}.")
     return tree.under(path)
 
 
@@ -168,7 +168,7 @@ def _is_above(place: Place, other: Place) -> bool:
 
 
 def _split_notes(by_split: Mapping[str, Sequence[Place]]) -> list[str]:
-    """Notes on folders that became a split without having its plain name, and on splits below the classes."""
+    """Notes on folders that are read as a split although they have another name, and on splits below the classes."""
     named: dict[str, dict[str, None]] = {}
     for split, places in by_split.items():
         for place in places:
@@ -176,7 +176,7 @@ def _split_notes(by_split: Mapping[str, Sequence[Place]]) -> list[str]:
                 name = next(name for name, meaning in reversed(place.steps) if meaning == split)
                 if name.lower() not in PLAIN_NAMES:
                     named.setdefault(split, {})[name] = None
-    notes = [f"{some(list(names))}: the split {split}." for split, names in named.items()]
+    notes = [f"Read as the split {split}: {some(list(names))}." for split, names in named.items()]
     first = next((place for places in by_split.values() for place in places), None)
     if first and first.told is None and first.parts and first.steps[-1][1] in SPLITS:
         notes.append(f"Splits are folders inside the class folders, such as {first.folder.path}.")
@@ -184,13 +184,13 @@ def _split_notes(by_split: Mapping[str, Sequence[Place]]) -> list[str]:
 
 
 def _told_splits(tree: Tree, places: Sequence[Place], said: str) -> list[Place]:
-    """The places with their splits by --split-from: from the folder at a depth, or from a pattern for the path."""
+    """The places with the splits from --split-from, which is the depth of a folder or a pattern for the path."""
     if depth := re.fullmatch(r"(?:folder ?)?(\d+)", said):
         return [_split_at(tree, place, int(depth[1])) for place in places]
     pattern = pattern_of("split_from", said, "split")
     by_name = [name for name in pattern.groupindex if name in SPLITS]
     told: list[Place] = []
-    depths: set[int] = set()  # of the folders that name the split, and therefore no class
+    depths: set[int] = set()  # of the folders that name the split and are therefore not classes
     for place in places:
         by_split: dict[str, list[int]] = {}
         for position in place.folder.images:
@@ -201,10 +201,10 @@ def _told_splits(tree: Tree, places: Sequence[Place], said: str) -> list[Place]:
             else:
                 split = (split_of(found[1] or "") if found else None) or ""
             if not split:
-                what = f"finds {found[1]!r}, which is not a split" if found else "does not match"
+                what = f"finds {found[1]!r} in {name}, which is not a split" if found else f"does not match {name}"
                 raise UsageError(
-                    f"{tree.root}: --split-from {said!r} {what}, in {name}. Its first group should find train, val or "
-                    "test in every path, or have named groups: '(?P<val>fold5)/' makes fold5 val and the rest train."
+                    f"{tree.root}: --split-from {said!r} {what}. The first group must find train, val or test in every "
+                    "path. Named groups work too: '(?P<val>fold5)/' makes fold5 val and the rest train."
                 )
             if found:
                 group = split if split in by_name else 1
@@ -229,9 +229,9 @@ def _split_at(tree: Tree, place: Place, depth: int) -> Place:
     if split is None:
         there = f"is {name}, which is not a split name" if name else "does not exist"
         raise UsageError(
-            f"{tree.root}: --split-from {depth}: folder {depth} of {tree.names[place.folder.images[0]]} {there}. It "
-            "should be called train, val or test, or similar. For other names give a pattern: '(?P<val>fold5)/' makes "
-            "fold5 val and the rest train."
+            f"{tree.root}: --split-from {depth}: folder {depth} of {tree.names[place.folder.images[0]]} {there}. Split "
+            "folders are called train, val or test, or similar. For other names, pass a pattern: '(?P<val>fold5)/' "
+            "makes fold5 val and the rest train."
         )
     steps = [(name, STORAGE if meaning in SPLITS else meaning) for name, meaning in place.steps]
     steps[depth - 1] = (steps[depth - 1][0], split)
@@ -248,7 +248,7 @@ def _by_folders(
     defining = next(iter(by_split))
     if defining != TRAIN and (annotations := _annotations(tree, by_split[defining], defining)):
         folder = annotations.rpartition("/")[0]
-        raise TenchError(f"{tree.root}: has {folder} but no folder train, which would define the classes.")
+        raise TenchError(f"{tree.root} has {folder} but no folder train, which would define the classes.")
     if class_at is not None:
         labelled, left_out = class_at.applied(tree, by_split[defining], True)
         notes = [f"Classes are the folders at --classes-at {tree.options.classes_at}."]
@@ -311,7 +311,7 @@ def _folders_above(one: _Labelled) -> str:
 
 
 def _hidden_classes(tree: Tree, class_paths: Iterable[str]) -> list[str]:
-    """The hidden folders with images next to class folders, such as `.net`, without those that programs create."""
+    """The hidden folders with images next to class folders, such as `.net`, except those that programs create."""
     parents = {path.rpartition("/")[0] for path in class_paths}
     return [
         path
@@ -338,7 +338,7 @@ def _class_parents(root: Folder, labelled: Iterable[_Labelled]) -> list[Folder]:
 
 
 def _of_split(tree: Tree, split: str, places: Sequence[Place], classes: Classes, defining: str) -> list[_Labelled]:
-    """The places of a split with the classes defined by another; all without label if it has no class folders."""
+    """The places of a split, labelled with the classes of the defining split; unlabelled if it has no class folders."""
     known = set(classes.ids)
     if all(place.below_letter for place in places):
         labelled = [_Labelled(place, place.path_below_letter, ()) for place in places]
@@ -366,8 +366,8 @@ def _refuse_unknown(tree: Tree, labelled: Iterable[_Labelled], classes: Classes,
         first = found[unknown[0]]
         raise TenchError(
             f"{tree.root}: {len(unknown)} of the {len(found)} class folders of {first.split} are not in {defining}: "
-            f"{some([repr(name) for name in unknown])} (in {first.folder.path}). Both must have the same classes. "
-            f"Correct their names, or leave them out, for example with {evidence.exclusion(tree, first.folder.path)}."
+            f"{some([repr(name) for name in unknown])} (in {first.folder.path}). Every class must be in {defining}. "
+            f"Rename the folders, or leave them out, for example with {evidence.exclusion(tree, first.folder.path)}."
         )
 
 
@@ -386,7 +386,7 @@ def _empty_splits(root: Folder, by_split: Mapping[str, Sequence[Place]]) -> list
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _ClassAt:
-    """The class folders by --classes-at: those at a depth, or those in place of CLASS in a pattern."""
+    """The class folders that --classes-at selects: those at a depth, or those in place of CLASS in a pattern."""
 
     said: str
     depth: int
@@ -399,8 +399,8 @@ class _ClassAt:
         parts = tuple(said.strip("/").split("/"))
         if "CLASS" not in parts:
             raise UsageError(
-                f"--classes-at {said!r}: give the depth of the class folders (1: directly in the source), or a pattern "
-                "with CLASS in place of the class folder, such as '*/images/CLASS'."
+                "--classes-at must be the depth of the class folders (1: directly in the source) or a pattern with "
+                f"CLASS in place of the class folder, such as '*/images/CLASS', got {said!r}."
             )
         return cls(said, len(parts), parts)
 
@@ -413,7 +413,7 @@ class _ClassAt:
     def applied(self, tree: Tree, places: Sequence[Place], is_defining: bool) -> tuple[list[_Labelled], list[LeftOut]]:
         """The marked places of a split with their classes, and the files that are elsewhere.
 
-        A split without such folders has no labels, unless it is the one that defines the classes.
+        A split without such folders has no labels. Raises UsageError if that split defines the classes.
         """
         labelled, outside = [], []
         for place in places:
@@ -427,14 +427,14 @@ class _ClassAt:
             return [_Labelled(place, None, place.parts) for place in places], []
         if not labelled:
             raise UsageError(
-                f"{tree.root}: --classes-at {self.said}: no image is that deep or matches; the first is "
+                f"{tree.root}: --classes-at {self.said} selects no folder that contains images. The first image is "
                 f"{tree.names[places[0].folder.images[0]]}."
             )
-        why = f"images not below a folder at --classes-at {self.said}"
+        why = f"images outside the folders of --classes-at {self.said}"
         return labelled, [_left_out(why, tree, place) for place in outside]
 
     def _classes(self, place: Place) -> list[int]:
-        """The indices of the folders on the way to a place that form its class; empty if it is elsewhere."""
+        """The indices of the folders on the way to a place that form its class; empty if it is in no class folder."""
         names = [name for name, _ in place.steps]
         if len(names) < self.depth:
             return []
@@ -465,8 +465,8 @@ def _by_file_names(tree: Tree, by_split: Mapping[str, Sequence[Place]], said: st
         elif None in labels:
             raise UsageError(
                 f"{tree.root}: --label-from '{said}' does not match {labels.count(None):,} of the {len(labels):,} file "
-                f"names of {split}: {tree.names[positions[labels.index(None)]]}. Change the pattern, or leave them out "
-                "with --exclude."
+                f"names of {split}, such as {tree.names[positions[labels.index(None)]]}. Change the pattern, or leave "
+                "these files out with --exclude."
             )
     ids = sorted({str(label) for label in found[defining][1]})
     if len(ids) < 2:
@@ -479,7 +479,7 @@ def _by_file_names(tree: Tree, by_split: Mapping[str, Sequence[Place]], said: st
         if unknown := sorted({label for label in labels if label is not None} - index.keys()):
             raise TenchError(
                 f"{tree.root}: --label-from '{said}' finds {counted(len(unknown), 'class')} in {split} that {defining} "
-                f"does not have: {some(unknown)}. Both must have the same classes."
+                f"does not have: {some(unknown)}. Every class must be in {defining}."
             )
     splits = {}
     for split, (positions, labels) in found.items():
@@ -541,12 +541,12 @@ def _annotated_rows(tree: Tree, places: Sequence[Place], annotations: str, class
     names = [tree.names[position].rpartition("/")[2] for position in positions]
     for position, name in zip(positions, names, strict=True):
         if name not in line_of:
-            raise TenchError(f"{tree.place(tree.names[position])}: has no line in {where}, so its class is unknown.")
+            raise TenchError(f"{tree.place(tree.names[position])} has no line in {where}, so its class is unknown.")
     if missing := line_of.keys() - set(names):
         number, name = min((line_of[name][0], name) for name in missing)
         raise TenchError(
-            f"{where}, line {number}: no image {name}; {len(missing)} of the {len(line_of)} images that "
-            "it names are missing. Perhaps not everything was unpacked."
+            f"{where}, line {number}: there is no image {name}; {len(missing)} of the {len(line_of)} images that the "
+            "file names are missing. The archive may not be fully unpacked."
         )
     wnids = [line_of[name][1] for name in names]
     keys = [f"{wnid}/{name}" for wnid, name in zip(wnids, names, strict=True)]
@@ -559,10 +559,10 @@ def _annotated_rows(tree: Tree, places: Sequence[Place], annotations: str, class
 def _with_empty(
     tree: Tree, ids: Set[str], empty: Set[str], parents: Sequence[Folder], by_split: Mapping[str, Sequence[Place]]
 ) -> tuple[Classes, list[str]]:
-    """The classes, and the empty class folders that are none of them, sorted.
+    """The classes, and the empty class folders that are not among them, sorted.
 
-    ids: the classes that have images. empty: the empty folders beside theirs, which are classes only if another split
-    has images of them, or a file that lists the classes names them all.
+    ids: the classes that have images. empty: the empty folders next to theirs. These are classes only if another split
+    has images of them, or if a class list names all of them.
     """
     elsewhere = {part for places in by_split.values() for place in places for part in place.parts}
     used = ids | (empty & elsewhere)
@@ -582,13 +582,13 @@ def _named_classes(tree: Tree, ids: Sequence[str], parents: Sequence[Folder]) ->
 
 
 def _class_list(tree: Tree, ids: Sequence[str], parents: Sequence[Folder]) -> Classes | None:
-    """The classes as the first file beside or above their folders lists them, if one lists just these."""
+    """The classes in the order of the first list next to or above their folders that has exactly these; else None."""
     names = (place + name for place in _places_of_lists(parents) for name in (CLASSES_TXT, CLASSES_JSON))
     return next((found for name in names if (found := _listed_classes(tree, name, ids))), None)
 
 
 def _places_of_lists(parents: Sequence[Folder]) -> list[str]:
-    """The folders of the class folders and those above, each with a "/" at the end; "" is the root."""
+    """The folders that contain class folders and all folders above, each with a "/" at the end; "" is the root."""
     places = {""}
     for folder in parents:
         parts = folder.path.split("/")
@@ -597,7 +597,7 @@ def _places_of_lists(parents: Sequence[Folder]) -> list[str]:
 
 
 def _listed_classes(tree: Tree, name: str, ids: Sequence[str]) -> Classes | None:
-    """The classes of a file that lists exactly these ids; files of that name from other programs may contain
+    """The classes of a file that lists exactly these ids; None for another file of that name, which may contain
     anything."""
     if name in tree:
         text = tree.text(name, "a class list", tree.limits.classes_bytes)
@@ -628,7 +628,7 @@ def _is_label_file(name: str) -> bool:
 
 
 def _label_files(tree: Tree, root: Folder) -> list[str]:
-    """All files that may contain labels; many of one kind in one folder as one entry."""
+    """All files that may contain labels. Many files of one kind in a folder are one entry."""
     found = []
     for folder in root.walk():
         by_suffix: dict[str, list[str]] = {}
@@ -694,11 +694,11 @@ def _is_class_list(tree: Tree, name: str, classes: Classes) -> bool:
     return bool(lines) and all(line in ids or re.split(r"[\t ,]", line, maxsplit=1)[0] in ids for line in lines)
 
 
-# Refusals.
+# Errors.
 
 
 def _no_images(tree: Tree) -> TenchError:
-    text = f"{tree.root}: contains no images. Expected a folder of class folders with images in them."
+    text = f"{tree.root} contains no images. Expected a folder of class folders with images in them."
     return TenchError(text, *_found(tree))
 
 
@@ -709,7 +709,7 @@ def _no_classes(tree: Tree, places: Sequence[Place], only: str | None) -> TenchE
     folder, _, base = first.rpartition("/")
     if len(places) == 1 and not folder:
         text = (
-            f"{tree.root}: {evidence.are(len(positions))} directly in it, such as {base}. Their class is "
+            f"{tree.root}: {evidence.are(len(positions))} directly in this folder, such as {base}. Their class is "
             "unknown. Put each image into a folder named after its class, or add a CSV file of file names and labels."
         )
     else:
@@ -718,14 +718,14 @@ def _no_classes(tree: Tree, places: Sequence[Place], only: str | None) -> TenchE
         all_are = f"{'' if len(positions) == 1 else 'all '}{evidence.are(len(positions))}"
         text = (
             f"{tree.root}: {all_are} in {where}{one}. A classifier needs at least two classes. Put the images of each "
-            "into a separate folder, or add a CSV file of file names and labels."
+            "class into a separate folder, or add a CSV file of file names and labels."
         )
     names = [tree.names[position].rpartition("/")[2] for position in positions]
     hint = []
     if suggested := label_names.suggestion(names):
         pattern, labels = suggested
         shown = some([f"{label} ({count:,})" for label, count in labels.most_common()], 4)
-        hint = [f"If the file names contain the class, {shown}: --label-from '{pattern}'"]
+        hint = [f"If the file names contain the class (found: {shown}): --label-from '{pattern}'"]
     return TenchError(text, *hint, *_found(tree), "To classify them with a trained model: tench predict RUN FOLDER.")
 
 

@@ -37,7 +37,7 @@ def read(tree: Tree) -> Contents:
     files = [name for name in _files(tree) if _is_hdf5(tree, name)]
     contents = contents_of(tree, [array for name in files for array in open_file(tree, name)])
     if others := [name for name in tree.names if name not in files]:
-        note = f"Left out {counted(len(others), 'file')} that are not HDF5, such as {others[0]}."
+        note = f"Left out {counted(len(others), 'non-HDF5 file')}, such as {others[0]}."
         return Contents(contents.classes, contents.splits, list(tree.stamp), [*contents.notes, note])
     return contents
 

@@ -1,14 +1,13 @@
 """ILSVRC2012 as published by image-net.org, or partly or fully unpacked.
 
-    ILSVRC2012_img_train.tar     n01440764.tar, ...    each of them n01440764_10026.JPEG, ...
+    ILSVRC2012_img_train.tar     n01440764.tar, ...    each contains n01440764_10026.JPEG, ...
     ILSVRC2012_img_val.tar       ILSVRC2012_val_00000001.JPEG, ...    without labels, in random order
     ILSVRC2012_img_test*.tar     ILSVRC2012_test_00000001.JPEG, ...   labels were never published
     ILSVRC2012_devkit_t12.tar.gz, or another file with the labels of val (formats/devkit.py)
 
 Each split may be the archive or a folder: train with class folders, class archives, or both; val flat, in class
-folders, or partly so. Nothing needs unpacking: an image is addressed inside the archive inside the archive. Anything
-that exists twice is refused rather than guessed at; the cost is that the person must move one copy away. The classes
-are those of train, sorted.
+folders, or a mix of both. Nothing needs unpacking: an image is addressed inside the nested archives. If anything exists
+twice, an error asks the user to move one copy away. The classes are those of train, sorted.
 """
 
 import re
@@ -44,7 +43,7 @@ _DOGS = "ILSVRC2012_img_train_t3.tar"
 """The archive of task 3 with 120 classes of dogs: a different set with a similar name."""
 
 _IMAGE = {split: re.compile(rf"ILSVRC2012_{split}_\d{{8}}\.(?!xml$)\w+") for split in ("val", "test")}
-"""Any suffix is accepted, because resized copies may have another one, except that of annotations."""
+"""Any suffix except that of annotations is accepted, because resized copies may have another one."""
 _FEW = 1000
 """Files of a folder that are examined to identify its content."""
 
@@ -100,10 +99,10 @@ def read_labels(tree: Tree, places: Mapping[str, str], sources: Sequence[devkit.
     place = places["val"]
     needed = place in tree or any(_class_of(tree.names[position]) is None for position in _images(tree, place, "val"))
     if needed and not sources:
-        where = f"Put into {tree.root}" if tree.source.is_dir() else "Pass a folder with it and"
+        where = f"Add to {tree.root} one of these" if tree.source.is_dir() else "Pass a folder with it and one of these"
         raise TenchError(
-            f"{tree.root / place}: the images of val are here, but their labels are in a separate file. "
-            f"{where} one of these: {devkit.WOULD_DO}."
+            f"{tree.root / place} contains the images of val, but their labels are in a separate file. "
+            f"{where}: {devkit.WOULD_DO}."
         )
     labels = [source.read() for source in sources]
     devkit.refuse_disagreement(labels)
@@ -120,8 +119,8 @@ def contents_of(
 ) -> Contents:
     """The table of ILSVRC2012's images in a tree in which the archives of whole splits are opened.
 
-    places: the folder of each split in the tree, "" for its root. labels: sources of val's labels, of which the first
-    counts. names: of classes, if the layout has its own.
+    places: the folder of each split in the tree, "" for its root. labels: the labels of val from each source; the first
+    is used. names: class names, if the layout provides them.
     """
     notes = list(notes)
     if "train" in places:
@@ -131,7 +130,7 @@ def contents_of(
     ids = sorted(by_class) if "train" in places else sorted({*wnids, *(labels[0].classes if labels else [])})
     if not ids:
         ids = list(imagenet())
-        notes.append("Its images have no labels; the classes are the 1000 of ILSVRC2012.")
+        notes.append("The images have no labels, so the classes are the 1000 of ILSVRC2012.")
     classes = _classes(ids, labels, names)
 
     index = {class_id: label for label, class_id in enumerate(classes.ids)}
@@ -195,7 +194,10 @@ def _holds(tree: Tree, folder: str, split: str) -> bool:
 
 
 def _places(tree: Tree, notes: list[str]) -> dict[str, str]:
-    """The place of each split: a folder, an archive not yet opened, or "" for the root. Raises TenchError for two."""
+    """The place of each split: a folder, an archive not yet opened, or "" for the root.
+
+    Raises TenchError if a split is in two places, or if there is none.
+    """
     places = {}
     top = tree.top()
     for split in ("train", "val", "test"):
@@ -214,14 +216,14 @@ def _places(tree: Tree, notes: list[str]) -> dict[str, str]:
         if len(found) > 1:
             first, second = (str(tree.root / place) if place else f"{tree.root} itself" for place in found[:2])
             raise TenchError(
-                f"{first} and {second} both contain the split {split}. Move one away: the archive, which needs no "
-                "unpacking, or the unpacked images if they are complete."
+                f"{first} and {second} both contain the split {split}. Keep one and move the other away. The archive "
+                "needs no unpacking; keep the unpacked images only if they are complete."
             )
         if found:
             places[split] = found[0]
     if not places:
         raise TenchError(
-            f"{tree.source}: has no images of ILSVRC2012. Pass a folder with ILSVRC2012_img_train.tar and "
+            f"{tree.source} has no images of ILSVRC2012. Pass a folder with ILSVRC2012_img_train.tar and "
             "ILSVRC2012_img_val.tar in it, or with the folders train and val that were unpacked from them."
         )
     return places
@@ -271,7 +273,7 @@ def _train(tree: Tree, place: str, notes: list[str]) -> tuple[Tree, dict[str, li
         by_class[where[len(start) :].removesuffix(".tar")] = images
     if not any(by_class.values()):
         raise TenchError(
-            f"{tree.root / place}: contains no class images. It should contain n01440764.tar and so on, or folders "
+            f"{tree.root / place} contains no class images. It should contain n01440764.tar and so on, or folders "
             "n01440764 and so on with images in them."
         )
     if place:
@@ -320,21 +322,21 @@ def _labels_of_val(
                 unlabelled.append(name)
         elif said is not None and said != folder_class:
             raise TenchError(
-                f"{tree.place(name)}: is in the folder of class {folder_class}, but {labels[0].where(stem)} says "
-                f"{said}. One of the two is wrong. Unpack val again, or move the other file away."
+                f"{tree.place(name)} is in the folder of class {folder_class}, but {labels[0].where(stem)} says "
+                f"{said}. One of the two is wrong. Unpack val again, or move the file with the labels away."
             )
         wnids.append(folder_class or said or "")
     if num_flat:
         first = labels[0]
         if first.is_list and len(known) != len(images):
             raise TenchError(
-                f"{first.place}: has {len(known):,} labels, but {tree.root / place} contains {len(images):,} images, "
-                "and line k is for image k. One of the two is incomplete. Unpack or download it again."
+                f"{first.place} has {len(known):,} labels, but {tree.root / place} contains {len(images):,} images, "
+                "and line k must be the label of image k. One of the two is incomplete. Unpack or download it again."
             )
         if unlabelled:
             raise TenchError(
-                f"{tree.place(unlabelled[0])}: has no label in {first.place}; {len(unlabelled):,} of {len(images):,} "
-                f"images of val are affected. Its labels could be in one of: {devkit.WOULD_DO}."
+                f"{tree.place(unlabelled[0])} has no label in {first.place}; {len(unlabelled):,} of {len(images):,} "
+                f"images of val are affected. The labels of val may be in one of: {devkit.WOULD_DO}."
             )
         if missing := known.keys() - stems:
             notes.append(
@@ -373,20 +375,20 @@ def _test(tree: Tree, place: str, notes: list[str]) -> dict[str, int]:
     by_name = _by_file_name(tree, place, images)
     if patched := [position for position in tree.span(_PATCH) if is_image_name(tree.names[position])]:
         repaired = {tree.names[position].rpartition("/")[2]: position for position in patched}
-        notes.append(f"{counted(len(repaired.keys() & by_name.keys()), 'image')} of test replaced by {_PATCH}.")
+        notes.append(f"{_PATCH} replaces {counted(len(repaired.keys() & by_name.keys()), 'image')} of test.")
         by_name |= repaired
     return by_name
 
 
 def _by_file_name(tree: Tree, place: str, images: Sequence[int]) -> dict[str, int]:
-    """The positions of images by file name. Raises TenchError if two have the same, because val exists twice."""
+    """The positions of images by file name. Raises TenchError if two have the same name: the split exists twice."""
     by_name: dict[str, int] = {}
     for position in images:
         name = tree.names[position].rpartition("/")[2]
         if (first := by_name.setdefault(name, position)) != position:
             raise TenchError(
                 f"{tree.root / place}: {name} exists twice, as {tree.names[first]} and as {tree.names[position]}. "
-                "Perhaps images were copied into class folders instead of moved. Remove one of the two."
+                "Images may have been copied into class folders instead of moved. Remove one of the two."
             )
     return by_name
 
@@ -406,11 +408,11 @@ def _compare_counts(by_class: Mapping[str, Sequence[int]], labels: Sequence[Labe
         if len(by_class.get(class_id, ())) != count
     ]
     if differ:
-        some = [f"{class_id} has {found:,} of {count:,}" for class_id, found, count in differ[:5]]
+        some = [f"{class_id} has {found:,} instead of {count:,}" for class_id, found, count in differ[:5]]
         notes.append(
-            f"train has {sum(map(len, by_class.values())):,} images, the devkit counts "
-            f"{sum(devkit_labels.num_train.values()):,}; {len(differ):,} classes differ: {', '.join(some)}"
-            f"{', ...' if len(differ) > 5 else ''}."
+            f"train has {sum(map(len, by_class.values())):,} images, but the devkit lists "
+            f"{sum(devkit_labels.num_train.values()):,}. They differ in {counted(len(differ), 'class')}: "
+            f"{', '.join(some)}{', ...' if len(differ) > 5 else ''}."
         )
 
 
@@ -429,6 +431,4 @@ def _note_others(tree: Tree, place: str, images: Sequence[int], notes: list[str]
     is_other[np.asarray(images, np.int64) - span.start] = False
     found = [tree.names[span[position]] for position in np.flatnonzero(is_other).tolist()]
     if others := [name for name in found if not name.endswith(".xml")]:
-        notes.append(
-            f"Left out {counted(len(others), 'file')} in {place} that are not its images, such as {others[0]}."
-        )
+        notes.append(f"Left out {counted(len(others), 'other file')} in {place}, such as {others[0]}.")

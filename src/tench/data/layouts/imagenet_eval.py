@@ -4,8 +4,8 @@
     ImageNet-A, -R   imagenet-a/n01498041/*.jpg, imagenet-r/...          200 of the classes
     ImageNet-Sketch  sketch/n01440764/*.JPEG
 
-V2's folders sorted as text (0, 1, 10, 100, ...) would give nearly every image a wrong label, so they are read as
-numbers. The classes are always those of the published set, even if some folders are missing: ImageNet-A and -R are
+If V2's folders were sorted as text (0, 1, 10, 100, ...), nearly every image would have a wrong label, so they are read
+as numbers. The classes are always those of the published set, even if some folders are missing: ImageNet-A and -R are
 scored among their 200 classes. The split is called test.
 Source: tensorflow/datasets, imagenet_v2, imagenet_a, imagenet_r; the WordNet ids are those in timm.
 """
@@ -57,7 +57,7 @@ def read(tree: Tree) -> Contents:
     found = _found(tree)
     if len(found) > 1:
         several = " and ".join(f"{tree.root / folder} ({which.title})" for which, folder in found)
-        raise TenchError(f"{tree.source}: contains {several}. Pass one of them.")
+        raise TenchError(f"{tree.source} contains {several}. Pass one of them.")
     which, folder = found[0]
     where, set_folder = tree.root / folder, f"{folder}/" if folder else ""
     ids = which.ids()
@@ -72,27 +72,27 @@ def read(tree: Tree) -> Contents:
             others.append(inside)
             continue
         if not file:
-            raise TenchError(f"{where / inside}: is not in a class folder, so its class is unknown. Move it away.")
+            raise TenchError(f"{where / inside} is not in a class folder, so its class is unknown. Move it away.")
         if class_folder not in label_of:
             kind = (
                 f"the numbers 0 to {len(ids) - 1}" if which.numbered else f"the WordNet ids of its {len(ids)} classes"
             )
             raise TenchError(
-                f"{where / class_folder}: is not a class of {which.title}, whose folders are {kind}. Unpack the "
+                f"{where / class_folder} is not a class of {which.title}, whose folders are {kind}. Unpack the "
                 "archive again, or move this folder away."
             )
         positions.append(position)
         labels.append(label_of[class_folder])
     if not positions:
-        raise TenchError(f"{where}: contains no images. Unpack the archive again.")
+        raise TenchError(f"{where} contains no images. Unpack the archive again.")
     notes = [f"{which.title}: {counted(len(positions), 'image')} found, {which.num_images:,} expected."]
     if len(there := set(labels)) < len(ids):
         missing = [class_id for class_id, label in label_of.items() if label not in there]
-        notes.append(f"{len(missing)} of its {len(ids):,} classes have no images: {some(missing)}.")
+        notes.append(f"{len(missing)} of the {len(ids):,} classes have no images: {some(missing)}.")
     if len(ids) < len(imagenet()):
         notes.append(
-            f"Its {len(ids)} classes are part of ImageNet's {len(imagenet()):,}. A model's logits are restricted to "
-            "them before the largest is chosen."
+            f"The {len(ids)} classes are a subset of ImageNet's {len(imagenet()):,}. A model's logits are restricted "
+            "to them before the largest is chosen."
         )
     if others:
         notes.append(f"Left out files that are not images: {some(others)}.")

@@ -3,12 +3,12 @@
     LOC_synset_mapping.txt          one class per line: "n01440764 tench, Tinca tinca"
     LOC_val_solution.csv            labels and boxes of val
     ILSVRC/Data/CLS-LOC/            train/n01440764/*.JPEG, val/*.JPEG (flat), test/*.JPEG
-    ILSVRC/Annotations/CLS-LOC/     the boxes as XML, which give val's labels if there is no CSV
+    ILSVRC/Annotations/CLS-LOC/     the boxes as XML; they contain the labels of val if there is no CSV
     ILSVRC/ImageSets/CLS-LOC/       lists whose numbers are line numbers, not labels: never read
 
-The source may be the folder above, ILSVRC, a folder in it (the files above it are then looked up on disk), the .tar.gz
-that contains ILSVRC, or the .zip that contains the .tar.gz. If the archive is next to the files unpacked from it, the
-unpacked files are read."""
+The source may be the folder that contains ILSVRC, ILSVRC itself, a folder in it (the files above it are then looked up
+on disk), the .tar.gz that contains ILSVRC, or the .zip that contains the .tar.gz. If the archive is next to the files
+unpacked from it, the unpacked files are read."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,18 +41,18 @@ def read(tree: Tree) -> Contents:
     if len(folders) != 1:
         found = " and ".join(str(tree.root / folder) for folder in folders) or "none"
         raise TenchError(
-            f"{tree.source}: should contain one folder ILSVRC/Data/CLS-LOC, found {found}. Pass the folder that "
-            "contains ILSVRC."
+            f"{tree.source} must contain one folder ILSVRC/Data/CLS-LOC, found {found}. Pass the folder that contains "
+            "ILSVRC."
         )
     start = f"{folders[0]}/" if folders[0] else ""
     places = {split: f"{start}{split}" for split in _SPLITS if len(tree.span(f"{start}{split}"))}
     if not places:
         raise TenchError(
-            f"{tree.root / folders[0]}: contains no images in train, val or test. Perhaps not everything was unpacked."
+            f"{tree.root / folders[0]} contains no images in train, val or test. The archive may not be fully unpacked."
         )
     notes = []
     if unopened := [name for name in archives if not tree.span(name)]:
-        notes.append(f"{', '.join(unopened)} was not read, because it is unpacked next to it.")
+        notes.append(f"{', '.join(unopened)} was not read, because the unpacked files are next to it.")
     if others := [name for name in tree.children(folders[0]) if name not in _SPLITS]:
         notes.append(f"Left out folders in {folders[0] or 'CLS-LOC'} that are not splits: {', '.join(others)}.")
     around = _around(tree)
@@ -98,7 +98,7 @@ def _mapping(tree: Tree, name: str) -> dict[str, str]:
         wnid, _, words = line.partition(" ")
         if not WNID.fullmatch(wnid):
             raise TenchError(
-                f"{tree.place(name)}, line {number:,}: should be a WordNet id and the names of its class, such as "
+                f"{tree.place(name)}, line {number:,}: expected a WordNet id and the names of its class, such as "
                 f"'n01440764 tench, Tinca tinca', found {line[:80]!r}. Download the file again."
             )
         names[wnid] = words.strip()
@@ -116,7 +116,7 @@ def _data_folders(tree: Tree) -> list[str]:
 
 
 def _package_root(tree: Tree) -> Path | None:
-    """The folder ILSVRC that the source is or is in; None if it is not a folder of Kaggle's tree."""
+    """The folder ILSVRC that is the source or contains it; None if the source is not a folder of Kaggle's tree."""
     if not tree.source.is_dir():
         return None
     near = (tree.source, tree.source.parent, tree.source.parent.parent)

@@ -1,19 +1,20 @@
-"""Label files: tables that name images and their labels, next to the images or apart from them.
+"""Label files: tables that name images and their labels, next to the images or elsewhere.
 
-The source is a label file (or a pattern of them), or a folder or archive with label files next to its images: text of
-any form, JSON, Parquet, Excel, MATLAB (`labels.tables` and its siblings). In a folder, a file counts if its table
-names images that exist. The roles of its columns are decided in `labels.roles`, the location of its images in
-`labels.locate`, the meaning of a label in `labels.numbering`, and the choice among several files in `labels.choosing`.
+The source is a label file (or a pattern of them), or a folder or archive with label files next to its images. They may
+be text of any form, JSON, Parquet, Excel or MATLAB (`labels.tables` and the modules next to it). In a folder, a file is
+used if its table names images that exist. The roles of its columns are decided in `labels.roles`, the location of its
+images in `labels.locate`, the meaning of a label in `labels.numbering`, and the choice among several files in
+`labels.choosing`.
 
-The split of an image comes from a column, else from the file's name or folder, else from the folder of its images; else
-all are train. Lists without labels divide the images of a table that has them (Chest X-ray14), or else their folders
-are the classes (Food-101, DTD). If files disagree about a split (folds, FGVC-Aircraft's three levels), the person is
-asked.
+The split of an image comes from a column, else from the name or folder of the file, else from the folder of the image;
+else all images are train. Lists without labels divide the images of a table with labels into splits (Chest X-ray14).
+If there is no such table, the folders of their images are the classes (Food-101, DTD). If files disagree about a split
+(folds, FGVC-Aircraft's three levels), an error asks the user to choose.
 
 If the images are also in class folders, both must agree. If a file lists only some images, or only one of several
-columns agrees, the folders are used and a note says so; if a file contradicts them, the person is asked. If images have
-several labels, a row's `labels` are class indices; for a .lst they are the numbers in the file, because only the first
-need be a class.
+columns agrees, the folders are used and a note says so; if a file contradicts them, an error asks the user to choose.
+If images have several labels, a row's `labels` are class indices; for a .lst they are the numbers in the file, because
+only the first must be a class.
 """
 
 import dataclasses
@@ -99,7 +100,7 @@ def recognise(tree: Tree) -> bool:
 
 @names_unreadable_files
 def read(tree: Tree) -> Contents:
-    """The table of lists. Raises TenchError for an invalid line and for missing images."""
+    """The table of the lists. Raises TenchError for an invalid line and for missing images."""
     with uncollected():
         return _read(below_single_folder(tree))
 
@@ -135,12 +136,12 @@ def _read(tree: Tree) -> Contents:
     labelled = {split: listed for split, listed in listed_by.items() if listed.num_unlabelled < len(listed)}
     if not labelled:
         where = next(iter(listed_by.values())).where
-        raise TenchError(f"{where}: has no labels, and no other list has them. Pass both as one source.")
+        raise TenchError(f"{where} has no labels. If another file has them, pass both files as one source.")
     first = lists[next(iter(labelled))].source
     meaning = meaning_of(labelled, _beside(tree, first.name), _prefix(first.name))
     if len(meaning.classes) < 2:
         where = next(iter(labelled.values())).where
-        raise TenchError(f"{where}: all images have one class, {meaning.classes.ids[0]!r}; at least two are needed.")
+        raise TenchError(f"{where}: all images have the class {meaning.classes.ids[0]!r}. At least two are needed.")
     rows = {split: _rows(files, tree, split, placed, meaning) for split, placed in lists.items()}
     notes += [note for listed in listed_by.values() for note in listed.notes] + meaning.notes
     for split, listed in listed_by.items():
@@ -149,12 +150,13 @@ def _read(tree: Tree) -> Contents:
                 f"{counted(len(listed.several), 'image')} of {split} with several labels: the first is the class."
             )
         if num_unlabelled := listed.num_unlabelled:
-            notes.append(f"{num_unlabelled:,} of {len(listed):,} images of {split} without a label.")
+            notes.append(f"{num_unlabelled:,} of {len(listed):,} images of {split} have no label.")
     others = [name for name in files.unused() if is_image_name(name)]
     if TEST not in rows and (test := [name for name in others if folder_split(name) == TEST]):
         rows[TEST] = files.rows(files.find(test), [_NO_LABEL] * len(test), keys_of(test, [None] * len(test)))
         notes.append(
-            f"{counted(len(test), 'image')} in {test[0].partition('/')[0]}/ in no list: read as test, without labels."
+            f"{test[0].partition('/')[0]}/ contains {counted(len(test), 'image')} that no list names: read as test, "
+            "without labels."
         )
         others = [name for name in others if folder_split(name) != TEST]
     if others:
@@ -173,7 +175,7 @@ def _is_image(tree: Tree, files: Files) -> IsImage:
 
 
 def _is_list(tree: Tree, name: str, files: Files | None = None) -> bool:
-    """Whether a file contains a list; with files, whether most of a sample of its images are among them.
+    """Whether a file contains a list; with `files`, also whether most of a sample of its images are among them.
 
     Text is judged by its beginning. A list at the top with a split in its name, or a .lst, counts even if its images
     are missing, unless archives next to it may contain them. Reading it then reports what is missing."""
@@ -215,7 +217,7 @@ def _is_list(tree: Tree, name: str, files: Files | None = None) -> bool:
 
 
 def _is_published(tree: Tree, files: Files) -> bool:
-    """Whether both the lists and the images of a published set are here; else the images are in an archive next to
+    """Whether the tree has the lists of a published set and also its images, which may instead be in an archive next to
     them."""
     found = published_sheets(tree, candidates(tree))
     if found is None:
@@ -229,9 +231,9 @@ def _most_look_like_images(paths: Sequence[str]) -> bool:
 
 
 def _are_complete(tree: Tree, found: Sequence[str]) -> bool:
-    """Whether a source is made only of lists at the top, named after splits including train.
+    """Whether all lists are at the top and named after different splits, including train.
 
-    Saves reading them twice; `read` checks their contents.
+    This saves reading them twice; `read` checks their contents.
     """
     named = {name: splits.split_of(name) for name in found}
     plain = all(split and "/" not in name and not is_binary_or_json(name) for name, split in named.items())
@@ -248,7 +250,7 @@ def _source(tree: Tree, name: str, files: Files) -> LabelFile | None:
     if not head.strip():
         if not is_named(tree) and ("/" in name or not splits.split_of(name)):
             return None
-        raise TenchError(f"{where}: is empty. A list has one line per image, with its path and its label.")
+        raise TenchError(f"{where} is empty. A list has one line per image, with its path and its label.")
     if head[:4] != PARQUET and is_lst(head.decode("utf-8-sig", "replace").split("\n", 1)[0].strip()):
         text = decoded(whole(tree, name), where)
         return LabelFile(name, split, family, union, None, None, listed_lst(read_lst(text, where), text, where))
@@ -261,7 +263,7 @@ def _source(tree: Tree, name: str, files: Files) -> LabelFile | None:
             raise no_list(tree, name, head)
         return None
     if not len(sheet):
-        raise TenchError(f"{where}: names no images, only columns: {some(sheet.columns, 20)}.")
+        raise TenchError(f"{where} has column names but no rows: {some(sheet.columns, 20)}.")
     return LabelFile(name, split, family, union, sheet, roles_of(sheet, is_image, tree.options))
 
 
@@ -310,7 +312,7 @@ def _why(tree: Tree, name: str) -> str:
 
 
 def _is_only_damaged(tree: Tree) -> bool:
-    """Whether the labels must be in a file that is damaged, because the images are in fewer than two folders."""
+    """Whether the labels must be in a file that is damaged, because all images are in one folder."""
     if _damage(tree) is None:
         return False
     folders = {name.rpartition("/")[0] for name in tree.names if is_image_name(name)}
@@ -439,10 +441,10 @@ def _parts(tree: Tree, one: Placed, notes: list[str]) -> dict[str, Placed]:
         if None in words:
             words = [folder_split(name or "") for name in one.names]
         if None in words:
-            notes.append(f"{one.listed.where}: no split is named, so its images are train.")
+            notes.append(f"{one.listed.where} names no split, so its images are train.")
             return {TRAIN: one}
         shown = " and ".join(split for split in SPLITS if split in words)
-        notes.append(f"{one.listed.where}: the split of an image is named by its folder ({shown}).")
+        notes.append(f"{one.listed.where}: the folder of an image names its split ({shown}).")
     positions: dict[str, list[int]] = {}
     for position, word in enumerate(words):
         assert word is not None
@@ -454,7 +456,8 @@ def _parts(tree: Tree, one: Placed, notes: list[str]) -> dict[str, Placed]:
 
 
 def _asked_parts(tree: Tree, one: Placed) -> list[str] | None:
-    """The split of each image by a regular expression of --split-from, whose first group names it."""
+    """The split of each image, which the first group of the regular expression in --split-from names; None without
+    one."""
     if (compiled := split_expression(tree)) is None:
         return None
     found = []
@@ -463,7 +466,8 @@ def _asked_parts(tree: Tree, one: Placed) -> list[str] | None:
         split = splits.split_of(match[1]) if match and match.groups() and match[1] else None
         if split is None:
             raise UsageError(
-                f"--split-from {compiled.pattern}: finds no split in {name or path}. Its first group must name one."
+                f"--split-from {compiled.pattern} finds no split in {name or path}. The first group must match the "
+                "name of a split."
             )
         found.append(split)
     return found
@@ -479,7 +483,7 @@ def _by_class_folders(tree: Tree, one: Placed, notes: list[str]) -> Placed:
     folders = [whole_folder(_below_split(path)) for path in one.listed.paths]
     if "" in folders or not 1 < len(set(folders)) <= max(2, len(folders) / 2 if len(folders) > 20 else len(folders)):
         return one
-    note = f"{one.listed.where}: has no labels, so the class of an image is its folder."
+    note = f"{one.listed.where} has no labels, so the class of an image is its folder."
     if one.source.split == TEST:
         note = f"{one.listed.where}: the class of an image is its folder."
     listed = dataclasses.replace(one.listed, labels=folders, notes=(*one.listed.notes, note))
@@ -499,14 +503,14 @@ def _checked(split: str, listed: Listed) -> Listed:
     missing = listed.unlabelled() if listed.num_unlabelled else []
     if split == TEST:
         if len(missing) < len(listed) and all("ILSVRC2012_test_" in path for path in listed.paths):
-            note = f"{listed.where}: not used for labels, because those of ILSVRC2012's test images are not public."
+            note = f"{listed.where} is not used for labels, because those of ILSVRC2012's test images are not public."
             return dataclasses.replace(
                 listed, labels=[_NO_LABEL] * len(listed), several={}, told=None, notes=(*listed.notes, note)
             )
         return listed
     if listed.line_numbers:
         raise TenchError(
-            f"{listed.where}: its numbers count lines and are not labels, as in Kaggle's val.txt and test.txt. The "
+            f"{listed.where}: its numbers are line numbers, not labels, as in Kaggle's val.txt and test.txt. The "
             "labels of the validation images are in LOC_val_solution.csv, next to the folder ILSVRC. Pass the folder "
             "that contains both."
         )
@@ -527,7 +531,7 @@ def _prefix(name: str) -> str:
 
 
 def _beside(tree: Tree, list_name: str) -> Callable[[str], dict[str, str]]:
-    """A function that reads a text file next to a list; its result is None if the file does not exist."""
+    """A function that reads a text file next to a list: {path: text}, empty if the file does not exist."""
     folder = list_name[: list_name.rfind("/") + 1]
 
     def read(name: str) -> dict[str, str]:
@@ -588,13 +592,13 @@ def _missing(tree: Tree, split: str, placed: Placed) -> TenchError:
     first, number = names.index(None), names.count(None)
     bases = bases_of(list_name, split)
     path = os.path.join(tree.root, bases[0], listed.paths[first])
-    more = " It is a folder." if os.path.isdir(path) else ""
+    more = " This path is a folder." if os.path.isdir(path) else ""
     rec = f"{os.path.splitext(list_name)[0]}.rec"
     if rec in tree or (tree.root / rec).is_file():
-        more += f" Perhaps the images are in {rec}. Pass that file."
+        more += f" The images may be in {rec}; if so, pass that file."
     searched = "the folder of the list and below it" if is_named(tree) else "the whole source"
     return TenchError(
-        f"{listed.place(first)}: no image {path}; {number:,} of the {len(listed):,} images of the list are "
+        f"{listed.place(first)}: there is no image {path}; {number:,} of the {len(listed):,} images of the list are "
         f"missing.{more} They were searched for in {searched}, with and without their suffix. Add the images, remove "
         "them from the list, or pass their folder with --images FOLDER."
     )

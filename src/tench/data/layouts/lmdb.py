@@ -1,11 +1,11 @@
-"""LMDB environments: LSUN's, one for each class and split, Caffe's with a label in each record, or keys with folders.
+"""LMDB environments: one for each class and split (LSUN), a label in each record (Caffe), or folders in the keys.
 
     church_outdoor_train_lmdb/data.mdb  church_outdoor_val_lmdb/data.mdb  tower_train_lmdb/data.mdb     LSUN
     mnist_train_lmdb/data.mdb  mnist_test_lmdb/data.mdb                                                  Caffe
     train.lmdb with keys such as cat/0001.jpg                                                            any
 
-A word in an environment's name gives its split. The class is the label of a Datum; else the folder in the key; else the
-rest of the environment's name. All images are copied once into the cache. lmdb comes with the extra `interop`.
+A word in an environment's name determines its split. The class is the label of a Datum; else the folder in the key;
+else the rest of the environment's name. All images are copied once into the cache. lmdb comes with the extra `interop`.
 """
 
 import re
@@ -90,7 +90,7 @@ def _labels(name: str, environment: LmdbImages) -> list[str] | list[int]:
 
 
 def _class_of(name: str) -> str:
-    """church_outdoor of church_outdoor_train_lmdb; "" of train_lmdb."""
+    """The class in an environment's name: church_outdoor for church_outdoor_train_lmdb, "" for train_lmdb."""
     words = re.split(r"[-_.]", _SUFFIX.sub("", name.rpartition("/")[2]))
     return "_".join(word for word in words if word and not splits_in(word))
 
@@ -104,7 +104,7 @@ def _classes(
     numbered = {environment.label is not None for environment in opened.values()}
     if len(numbered) > 1:
         raise TenchError(
-            f"{tree.source}: some environments have labels in their records, others do not. Pass each separately."
+            f"{tree.source}: some environments have labels in their records, others do not. Pass each kind separately."
         )
     for split, names in by_split.items():
         for name in names:
@@ -112,9 +112,9 @@ def _classes(
             if wrong and split != TEST:
                 keys = some([repr(opened[name].keys[row]) for row in wrong], at_most=3)
                 raise TenchError(
-                    f"{opened[name].where}: the class of its {len(wrong):,} images is unknown: the records are image "
-                    f"files without labels, with the keys {keys}. Expected names such as "
-                    "church_outdoor_train_lmdb, keys such as church/001.jpg, or Caffe's Datum records."
+                    f"{opened[name].where}: the class of {len(wrong):,} images is unknown, because their records have "
+                    f"no label. Their keys are {keys}. Expected names such as church_outdoor_train_lmdb, keys such as "
+                    "church/001.jpg, or Caffe's Datum records."
                 )
     defining = [name for split, names in by_split.items() if split != TEST or len(by_split) == 1 for name in names]
     every = {label for name in defining for label in labels[name]} - {"", -1}
@@ -122,7 +122,7 @@ def _classes(
         numbers = [int(label) for name in opened for label in labels[name]]
         if not 0 <= max(numbers) < LIMITS.classes or min(numbers) < -1:
             raise TenchError(
-                f"{tree.source}: its labels range from {min(numbers):,} to {max(numbers):,}; a class is a number from "
+                f"{tree.source}: the labels range from {min(numbers):,} to {max(numbers):,}; a class is a number from "
                 f"0 to {LIMITS.classes - 1:,}. The records are for another task."
             )
         count = max(numbers) + 1
@@ -138,8 +138,8 @@ def _classes(
     if len(classes) < 2:
         found = ", ".join(classes.ids) or "none"
         raise TenchError(
-            f"{tree.source}: at least two classes are needed, and its images are of these: {found}. Pass the folder "
-            "that contains the environments of all classes."
+            f"{tree.source}: at least two classes are needed. Found: {found}. Pass the folder that contains the "
+            "environments of all classes."
         )
     return classes, notes
 

@@ -2,8 +2,8 @@
 
 A plain file is addressed in place. The pixels of a compressed one are copied once into the cache (47 MB for MNIST's
 training images). File names decide which files belong together (`emnist-letters-train-images-idx3-ubyte.gz` and
-`emnist-letters-train-labels-idx1-ubyte.gz`), in any spelling of dots, dashes and capitals. If there are several sets,
-such as the six of EMNIST, the person is asked. A single file stands for the set to which it belongs.
+`emnist-letters-train-labels-idx1-ubyte.gz`); their dots, dashes and capitals may vary. If there are several sets, such
+as the six of EMNIST, an error asks the user to choose. A single file selects the set to which it belongs.
 
 Class names come only from evidence: a mapping file of EMNIST, or the first labels, which distinguish MNIST from
 Fashion-MNIST (both have 10 classes, 60,000 + 10,000 images and the same file names). Otherwise classes are numbers.
@@ -106,8 +106,8 @@ def read(tree: Tree) -> Contents:
         if len(stems) > 1:
             names = [file.name for stem in stems for same in by_stem[stem_of[stem]].values() for file in same]
             raise TenchError(
-                f"{tree.source}: several sets of files are {split}: {some(names)}. Leave out all but one with "
-                "--exclude PATTERN."
+                f"{tree.source}: several sets of files belong to the split {split}: {some(names)}. Leave out all but "
+                "one with --exclude PATTERN."
             )
         stem = stem_of[stems[0]]
         roles = {role: _one_of(tree, same, notes) for role, same in by_stem[stem].items()}
@@ -196,8 +196,8 @@ def _several(tree: Tree, sets: Sequence[_Set]) -> str:
         f"--exclude '{one.title}-*'" if one.title else f"--exclude '{_own_folder(one, sets[0])}'" for one in sets[1:]
     ]
     return (
-        f"{tree.source}: contains {len(sets)} sets of idx files: {', '.join(map(str, sets))}. Pass the folder or one "
-        f"of the files of the set to use, or leave out the others; for {sets[0]}: {' '.join(others)}"
+        f"{tree.source} contains {len(sets)} sets of idx files: {', '.join(map(str, sets))}. Pass the folder or one "
+        f"of the files of the set to use, or leave out the others. To use {sets[0]}: {' '.join(others)}"
     )
 
 
@@ -217,8 +217,8 @@ def _one_of(tree: Tree, same: Sequence[_File], notes: list[str]) -> str:
         images = same[0].role == _IMAGES
         if len({_digest(tree, idx.open_idx(tree, name, images=images)) for name in left}) > 1:
             raise TenchError(
-                f"{tree.source}: {some(left)} should be the same {same[0].role}, but they differ. Leave out all but "
-                "one with --exclude PATTERN."
+                f"{tree.source}: {some(left)} should contain the same {same[0].role}, but they differ. Leave out all "
+                "but one with --exclude PATTERN."
             )
         notes.append(f"{left[0]} is read; {some(left[1:])} has the same content.")
     return left[0]
@@ -255,7 +255,7 @@ def _values(tree: Tree, images: idx.Idx, labels: idx.Idx) -> _Values:
 def _classes(
     tree: Tree, chosen: _Set, labels: Mapping[str, idx.Idx], values: Mapping[str, _Values]
 ) -> tuple[Classes, str, int]:
-    """The set's classes, notes about them, and the label of the first class."""
+    """The set's classes, a note about them, and the label of the first class."""
     mapping = f"{chosen.folder}/{_mapping_name(chosen)}".lstrip("/")
     if mapping in tree:
         classes, first = _mapped(tree, mapping)
@@ -268,7 +268,7 @@ def _classes(
         lowest, highest = min(int(found.min()) for found in values.values()), int(values[defining].max())
         if highest >= tree.limits.classes:
             raise TenchError(
-                f"{labels[defining].place}: has a label {highest:,}, so there would be more than "
+                f"{labels[defining].place} has the label {highest:,}, so there would be more than "
                 f"{tree.limits.classes:,} classes. The file is damaged, or does not contain labels."
             )
         first, title = int(lowest == 1), "this set"
@@ -282,14 +282,14 @@ def _classes(
         if len(wrong := np.flatnonzero((found < first) | (found > last))):
             raise TenchError(
                 f"{labels[split].place}: label {wrong[0]} (counted from 0) is {found[wrong[0]]}, but {title} has "
-                f"{len(classes)} classes, {first} to {last}; {counted(len(wrong), 'label')} affected. Copy or download "
-                "it again."
+                f"{len(classes)} classes, {first} to {last}. This affects {counted(len(wrong), 'label')}. Copy or "
+                "download the file again."
             )
     return classes, note, first
 
 
 def _mapping_name(chosen: _Set) -> str:
-    """EMNIST's file of classes. Each line has a label and the character codes that it stands for."""
+    """The name of EMNIST's file of classes. Each line has a label and the character codes that it stands for."""
     return f"{chosen.title}-mapping.txt"
 
 
@@ -307,8 +307,8 @@ def _mapped(tree: Tree, name: str) -> tuple[Classes, int]:
         return Classes.of([found[0] for found in of_class], ["/".join(found) for found in of_class]), first
     except (ValueError, KeyError, IndexError, OverflowError) as error:
         raise TenchError(
-            f"{tree.place(name)}: each line should contain a label and a character code, with no label left out and no "
-            f"character twice ({error}). Download it again, or leave it out with --exclude."
+            f"{tree.place(name)}: each line must contain a label and a character code; no label may be missing and no "
+            f"character may occur twice ({error}). Download it again, or leave it out with --exclude."
         ) from error
 
 
@@ -353,7 +353,7 @@ def _spooled(tree: Tree, images: idx.Idx) -> str:
     pixels = spool_path(tree, images.name, ".pixels")
     require_space(pixels, images.data_bytes, images.place)
     _log.info(
-        "%s: is compressed, so its images cannot be addressed: copying %.1f MB of pixels once to %s.",
+        "%s is compressed, so its images cannot be addressed in place: copying %.1f MB of pixels once to %s.",
         *(images.place, images.data_bytes / 1e6, pixels),
     )
     with complete_file(pixels) as part, part.open("wb") as sink:

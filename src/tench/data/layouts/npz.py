@@ -4,7 +4,7 @@
     x_train (60000, 28, 28) uint8       y_train (60000,)      x_test ...         Keras
     images.npy                          labels.npy                               any
 
-Uncompressed members are addressed in place, compressed ones are unpacked once into the cache. Nothing is unpickled.
+Uncompressed members are addressed in place; compressed ones are unpacked once into the cache. Nothing is unpickled.
 `tench.data.formats.arrays` decides the role of each array.
 """
 
@@ -28,7 +28,7 @@ _MAX_PAIRED = 64
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether there are no image files, but .npz files, or .npy files of which one has the shape of many images."""
+    """Whether the tree has no image files, but .npz files, or .npy files with the shapes of images and their labels."""
     names = list(itertools.islice(_files(tree), _MAX_PAIRED + 1))
     if not names or any(map(is_image_name, tree.names)):
         return False
@@ -40,7 +40,7 @@ def recognise(tree: Tree) -> bool:
 
 
 def read(tree: Tree) -> Contents:
-    """The table of the arrays. Raises TenchError for a damaged one, and if it is unclear which are images and
+    """The table of the arrays. Raises TenchError for a damaged array, and if it is unclear which are images and
     labels."""
     packed = [name for name in _files(tree) if name.endswith(".npz")]
     opened = tree.opened(packed) if packed else tree

@@ -1,7 +1,7 @@
 """Images inside Parquet files, as Hugging Face publishes ImageNet-1k: a column of images and one of labels.
 
-A word in the name of a file (train-00000-of-00294.parquet) or its folder gives its split. `formats.columns` decides
-which columns are used and what labels mean, `formats.parquet_images` addresses the bytes.
+A word in the name of a file (train-00000-of-00294.parquet) or its folder determines the split. `formats.columns`
+decides which columns are used and what the labels mean; `formats.parquet_images` locates the bytes of the images.
 """
 
 from tench.data.files.tree import Tree

@@ -37,7 +37,7 @@ _HEAD_BYTES = 2**21
 _MOST_BYTES = 2**31
 """Size limit of a file: its pixels are in memory before they are copied to the cache."""
 _MOST_FILES = 100
-"""More CSV files than this are annotations of images."""
+"""If there are more CSV files than this, they are annotations of images."""
 _USPS, _SEMEION = re.compile(r"usps(?:\.t)?(?:\.bz2)?"), "semeion.data"
 _SMALL_SIDE, _SMALL_PIXELS, _DIGITS = 16, 256, 10
 
@@ -46,7 +46,7 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclasses.dataclass(frozen=True)
 class _Form:
-    """How to read the lines of a file. parse: from a line to its label (None if missing), split ("" if missing) and
+    """How to read the lines of a file. parse: returns a line's label (None if missing), split ("" if missing) and
     pixels."""
 
     parse: Callable[[str], tuple[str | None, str, Sequence[int] | Pixels]]
@@ -56,7 +56,7 @@ class _Form:
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether the tree contains such a file: by its name, or by the columns in its first line."""
+    """Whether the tree contains a table of pixels, recognised by its name or by the columns in its first line."""
     return bool(_files(tree))
 
 
@@ -71,14 +71,16 @@ def read(tree: Tree) -> Contents:
     for split, names in by_split.items():
         if len(names) > 1:
             raise TenchError(
-                f"{tree.source}: several files of pixels are {split}: {some([of_name[name] for name in names])}. Leave "
-                "out all but one with --exclude PATTERN."
+                f"{tree.source}: several files of pixels belong to the split {split}: "
+                f"{some([of_name[name] for name in names])}. Leave out all but one with --exclude PATTERN."
             )
         name = of_name[names[0]]
         lines = _read(tree, name)
         if lines.usage:
             if len(by_split) > 1:
-                raise TenchError(f"{tree.place(name)}: has a split column, but other files are splits too.")
+                raise TenchError(
+                    f"{tree.place(name)} has a split column, but other files are splits too. Pass only one of them."
+                )
             for used, part in _by_usage(tree, name, lines).items():
                 found[used] = name, part
             notes = [f"The splits come from the column Usage of {name}."]
@@ -88,7 +90,7 @@ def read(tree: Tree) -> Contents:
     notes += [f"The labels come from column {column}." for column in columns]
     classes, index = _classes([label for _, lines in found.values() for label in lines.labels or ()])
     if not classes:
-        raise TenchError(f"{tree.source}: {some(files)} has no column of labels. Name it with --label COLUMN.")
+        raise TenchError(f"{tree.source}: no column of labels in {some(files)}. Name it with --label COLUMN.")
     rows: dict[str, Rows] = {}
     for split, (name, lines) in found.items():
         if lines.labels is None:
@@ -105,8 +107,8 @@ def read(tree: Tree) -> Contents:
 
 @dataclasses.dataclass(frozen=True)
 class _Lines:
-    """What a file contains. pixels: (N, height, width, channels). labels: as text, None if it has none. usage:
-    splits."""
+    """The contents of a file. pixels: (N, height, width, channels). labels: as text, None if there are none. usage:
+    the split of each line, empty if there are none."""
 
     pixels: Pixels
     labels: list[str] | None
@@ -115,7 +117,7 @@ class _Lines:
 
 
 def _naming_split(name: str) -> str:
-    """A file's name as the rule for splits understands it: usps.t is the test set of usps."""
+    """A file's name in a form that the rule for splits recognises: usps.t is the test set of usps."""
     folder, _, base = name.rpartition("/")
     return f"{folder}/usps-{'test' if '.t' in base else 'train'}" if _USPS.fullmatch(base) else name
 
@@ -220,7 +222,7 @@ def _read(tree: Tree, name: str) -> _Lines:
     form, where = _form(tree, name), tree.place(name)
     tree.limits.require(int(tree.length[tree.index(name)]), _MOST_BYTES, where, "a table of pixels")
     if tree.options.label and form.column != tree.options.label:
-        raise UsageError(f"{where}: has no column {tree.options.label!r}.")
+        raise UsageError(f"{where} has no column {tree.options.label!r}.")
     pixels, labels, usage = array.array("B"), list[str](), list[str]()
     count, num_pixels = 0, form.num_pixels
     for number, line in enumerate(_lines(tree, name), start=1):
@@ -234,8 +236,8 @@ def _read(tree: Tree, name: str) -> _Lines:
             pixels.extend(values)
         except (ValueError, OverflowError, IndexError) as error:
             raise TenchError(
-                f"{where}: line {number:,} cannot be read ({str(error)[:100]}). Each should have {num_pixels or 'the'} "
-                "pixels from 0 to 255. Copy or download it again."
+                f"{where}: line {number:,} cannot be read ({str(error)[:100]}). Each line must have "
+                f"{num_pixels or 'the same number of'} pixels, in a CSV file from 0 to 255. Copy or download it again."
             ) from error
         count += 1
         if label is not None:
@@ -245,8 +247,8 @@ def _read(tree: Tree, name: str) -> _Lines:
     shape = _shape(num_pixels or 0)
     if not count or not shape or shape[0] * shape[1] < _FEWEST_PIXELS:
         raise TenchError(
-            f"{where}: contains {count:,} images of {num_pixels or 0:,} pixels. An image should be a square of at "
-            f"least {_FEWEST_PIXELS} pixels. Copy or download it again."
+            f"{where} contains {count:,} images of {num_pixels or 0:,} pixels. An image must be a square of at "
+            f"least {_FEWEST_PIXELS} pixels. Copy or download the file again."
         )
     return _Lines(
         np.frombuffer(pixels, np.uint8).reshape(count, *shape), labels if labels else None, usage, form.column
@@ -271,7 +273,7 @@ def _lines(tree: Tree, name: str) -> Iterator[str]:
         while line := file.readline(most):
             if len(line) == most:
                 raise TenchError(
-                    f"{tree.place(name)}: has a line of more than {most:,} bytes. It is not a table of pixels."
+                    f"{tree.place(name)} has a line of more than {most:,} bytes. It is not a table of pixels."
                 )
             yield line.decode("utf-8-sig", "replace").rstrip("\r\n")
 
@@ -294,7 +296,7 @@ def _by_usage(tree: Tree, name: str, lines: _Lines) -> dict[str, _Lines]:
 
 
 def _classes(labels: Sequence[str]) -> tuple[Classes | None, dict[str, int]]:
-    """The classes, by number or by code point, and the index of each label."""
+    """The classes, sorted by number or by code point, and the index of each label."""
     ids = set(labels)
     if not ids:
         return None, {}

@@ -1,10 +1,10 @@
 """MXNet's record files: one or several `.rec`, with or without their `.idx` and `.lst`.
 
-A word in the name of a file or its folder gives its split (`tench.data.splits`). The labels are in the headers of the
-records, which are read one by one, so the `.idx` is not needed and is only compared. The paths in a `.lst` become the
-images' keys; without one, the records' ids do. A file of class names next to the records is used if it matches. The
-cost: a record in several parts, which MXNet writes if an image happens to contain the bytes that begin a record, cannot
-be addressed in place and is copied to the cache. The format itself: `tench.data.formats.rec`.
+A word in the name of a file or its folder determines the split (`tench.data.splits`). The labels are in the headers of
+the records, which are read one by one, so the `.idx` is not needed; it is only compared with the records. The paths in
+a `.lst` become the images' keys; without one, the records' ids do. A file of class names next to the records is used if
+it matches. MXNet writes a record in several parts if an image happens to contain the bytes that begin a record. Such a
+record cannot be addressed in place and is copied to the cache. `tench.data.formats.rec` reads the format itself.
 Source: python/mxnet/recordio.py and tools/im2rec.py of MXNet.
 """
 
@@ -31,9 +31,10 @@ OPTIONS = frozenset({"split_from"})
 _NUM_EXACT = 2**24
 """A label is a float32, which represents every whole number only up to this one."""
 _NUM_PLAUSIBLE = 10**6
-"""More classes than this need at least as many images: one flipped bit can turn a label into millions."""
+"""More classes than this are accepted only with at least as many images: a flipped bit can turn a label into
+millions."""
 _LABEL_TOLERANCE = 1e-6
-"""Lists have labels with six decimals."""
+"""Lists store labels with six decimals."""
 
 _log = logging.getLogger("tench")
 
@@ -48,7 +49,7 @@ def read(tree: Tree) -> Contents:
     """The table of record files. Raises TenchError for a damaged file, and for labels that are not classes."""
     names = _record_files(tree)
     if not names:
-        raise TenchError(f"{tree.source}: contains no record files (.rec).")
+        raise TenchError(f"{tree.source} contains no record files (.rec).")
     by_split, notes = group_by_split(
         names, str(tree.source), "record files", split_from=tree.options.split_from, root=tree.root.name
     )
@@ -66,7 +67,7 @@ def read(tree: Tree) -> Contents:
                 f"Skipped {counted(len(records.headers), 'record')} of {name}: InsightFace headers without an image."
             )
         if not len(records):
-            raise TenchError(f"{records.where}: all its {len(records.headers):,} records are headers without an image.")
+            raise TenchError(f"{records.where}: all {len(records.headers):,} records are headers without an image.")
     num_records = sum(map(len, files.values()))
     for records in files.values():
         _check_labels(records, num_records)
@@ -81,7 +82,7 @@ def read(tree: Tree) -> Contents:
 
 
 def _record_files(tree: Tree) -> list[str]:
-    """The names of record files: by suffix, or by its first bytes for a single file with another name."""
+    """The record files, recognised by their suffix; a single file is also recognised by its first bytes."""
     if len(tree) == 1 and _begins_with_a_record(tree, tree.names[0]):
         return list(tree.names)
     return [name for name in tree.others if name.endswith(".rec")]
@@ -103,7 +104,7 @@ def _beside(tree: Tree, name: str, file: str, used: set[str]) -> Beside | None:
 
 
 def _match_list(records: Records, listed: Lst, where: str) -> list[str]:
-    """Give the records the paths in their list; returns notes.
+    """Set the paths of the records from their list, and return notes.
 
     Raises TenchError if the list lacks a record, or has other labels.
     """
@@ -170,8 +171,8 @@ def _check_labels(records: Records, num_records: int) -> None:
         row = int(wrong[0])
         raise TenchError(
             f"{records.record(row)} has the label {records.label[row]:.8g}; {len(wrong):,} of the {len(records):,} "
-            f"records are affected. A class's label is a whole number from 0 to {most - 1:,}, or -1 if there is "
-            "none. These records are for another task, or they are damaged."
+            f"records are affected. The label of a class must be a whole number from 0 to {most - 1:,}, or -1 if there "
+            "is none. These records are for another task, or they are damaged."
         )
 
 
@@ -182,7 +183,7 @@ def _classes(tree: Tree, files: dict[str, Records], used: set[str], notes: list[
     """
     count = max(int(records.first_labels().max()) for records in files.values()) + 1
     if count == 1:
-        notes.append("All labels are 0, so there is only one class. im2rec.py writes that if --recursive is missing.")
+        notes.append("All labels are 0, so there is only one class. im2rec.py writes such labels without --recursive.")
 
     def texts(file: str) -> dict[str, str]:
         found = files_beside(tree, files, file)
@@ -217,7 +218,7 @@ def _spool(tree: Tree, files: list[Records]) -> str:
         num_bytes = sum(records.length[row] for records, row in in_parts)
         require_space(spooled, num_bytes, str(tree.source))
         _log.info(
-            "%s: %d records are in several parts: copying their %.1f MB once to %s.",
+            "%s has %d records in several parts: copying them (%.1f MB) once to %s.",
             *(tree.source, len(in_parts), num_bytes / 1e6, spooled),
         )
         with complete_file(spooled) as part, part.open("wb") as sink:
@@ -243,10 +244,10 @@ def _rows(split: str, files: list[Records], classes: Classes, spooled: str, note
     several = sum(len(labels) > 1 for records in files for labels in records.labels.values())
     if several:
         notes.append(
-            f"{several:,} of the {len(label):,} records of {split} with several labels: the first is the class."
+            f"{several:,} of the {len(label):,} records of {split} have several labels; the first is the class."
         )
     if unknown := int((label < 0).sum()):
-        notes.append(f"{unknown:,} of the {len(label):,} images of {split} without a label.")
+        notes.append(f"{unknown:,} of the {len(label):,} images of {split} have no label.")
     absent = np.setdiff1d(np.arange(len(classes)), label).tolist()
     if len(absent) and unknown < len(label):
         which = ", ".join(classes.ids[number] for number in absent[:5])
@@ -275,7 +276,7 @@ def _keys(split: str, files: list[Records], label: IntArray, classes: Classes, n
         notes.append(f"There is no .lst next to {without}, so the images of {split} are named by numbers.")
     numbers = np.concatenate([np.array(records.image_id, np.uint64) for records in files])
     if len(np.unique(numbers)) < len(numbers):
-        notes.append(f"Records of {split} have the same ids, so its images are numbered in the order of the records.")
+        notes.append(f"Records of {split} share ids, so its images are numbered in the order of the records.")
         return numbered_keys(len(numbers))
     digits = max(5, len(str(numbers.max())))
     return [f"{number:0{digits}}" for number in numbers.tolist()]

@@ -1,9 +1,9 @@
 """STL-10 in its binary form, in the archive as published or unpacked.
 
 `train_X.bin` and `test_X.bin` contain 96 x 96 pixels per image, as three planes stored by columns, and `train_y.bin`
-and `test_y.bin` one byte from 1 to 10 per image. Images are decoded by rows, so the pixels are copied once into the
-cache in that order. The 100,000 images of `unlabeled_X.bin`, for unsupervised learning, are left out. So are the ten
-folds of `fold_indices.txt`, which are a test protocol and not a split."""
+and `test_y.bin` one byte from 1 to 10 per image. Images are read by rows, so the pixels are copied once into the cache
+in that order. The 100,000 images of `unlabeled_X.bin`, for unsupervised learning, are left out. So are the ten folds of
+`fold_indices.txt`, which are a test protocol and not a split."""
 
 from collections.abc import Iterator
 
@@ -25,11 +25,11 @@ _PUBLISHED = {"train": 5000, "test": 8000}
 _NAMES, _FOLDS, _UNLABELLED = "class_names.txt", "fold_indices.txt", "unlabeled_X.bin"
 _IMAGES_PER_BLOCK = 500
 _MOST_BYTES = 2**30
-"""Size limit of a split's images; the published test_X.bin has 221 MB."""
+"""Size limit of a split's images; the published test_X.bin is 221 MB."""
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether the tree contains a file of images under its published name, of whole images or next to its labels."""
+    """Whether the tree contains a file of images under its published name, with whole images or next to its labels."""
     return bool(_folders(tree))
 
 
@@ -38,7 +38,7 @@ def read(tree: Tree) -> Contents:
     folders = _folders(tree)
     if len(folders) > 1:
         raise TenchError(
-            f"{tree.source}: contains STL-10 in several folders: {', '.join(folder or '.' for folder in folders)}. "
+            f"{tree.source} contains STL-10 in several folders: {', '.join(folder or '.' for folder in folders)}. "
             "Pass one of them."
         )
     inside = f"{folders[0]}/" if folders[0] else ""
@@ -90,18 +90,18 @@ def _classes(tree: Tree, inside: str) -> tuple[Classes, list[str]]:
     names = text.decode("utf-8", "replace").split()
     if len(set(names)) != _NUM_CLASSES or len(names) != _NUM_CLASSES:
         raise TenchError(
-            f"{tree.place(file)}: names {len(names)} classes, {len(set(names))} of them different; STL-10 has "
-            f"{_NUM_CLASSES}. Unpack the archive again, or leave the file out with --exclude {_NAMES}."
+            f"{tree.place(file)} lists {len(names)} class names ({len(set(names))} distinct), but STL-10 has "
+            f"{_NUM_CLASSES} classes. Unpack the archive again, or leave the file out with --exclude {_NAMES}."
         )
     return Classes.of(names), []
 
 
 def _labels(tree: Tree, images: str, labels: str) -> npt.NDArray[np.int32]:
-    """The labels, counted from 0, after a check of both sizes."""
+    """The labels, counted from 0. Raises TenchError if the sizes of the two files do not match."""
     image_bytes, count = int(tree.length[tree.index(images)]), int(tree.length[tree.index(labels)])
     if not image_bytes or image_bytes % _IMAGE_BYTES:
         raise TenchError(
-            f"{tree.place(images)}: has {image_bytes:,} bytes, which is {image_bytes / _IMAGE_BYTES:,.2f} images of "
+            f"{tree.place(images)} has {image_bytes:,} bytes, which is {image_bytes / _IMAGE_BYTES:,.2f} images of "
             f"{_IMAGE_BYTES:,} bytes. It may have been truncated. Unpack the archive again."
         )
     tree.limits.require(image_bytes, _MOST_BYTES, tree.place(images), "a file of STL-10's images")
@@ -114,7 +114,7 @@ def _labels(tree: Tree, images: str, labels: str) -> npt.NDArray[np.int32]:
     if len(wrong := np.flatnonzero((values < 1) | (values > _NUM_CLASSES))):
         raise TenchError(
             f"{tree.place(labels)}: label {wrong[0]} (counted from 0) is {values[wrong[0]]}, but labels are from 1 to "
-            f"{_NUM_CLASSES}; {counted(len(wrong), 'label')} affected. Unpack the archive again."
+            f"{_NUM_CLASSES}. This affects {counted(len(wrong), 'label')}. Unpack the archive again."
         )
     return values - 1
 

@@ -2,7 +2,7 @@
 
 A file contains `X`, 32 x 32 x 3 x N numbers with the image as the last dimension, so the pixels are copied once into
 the cache. `y` has labels from 1 to 10, and 10 is the digit 0. The extra images are a second, easier training set, so
-the person is asked whether to train on them."""
+an error asks the user whether to train on them."""
 
 import re
 from collections.abc import Iterator
@@ -24,12 +24,12 @@ OPTIONS = frozenset[str]()
 _FILE = re.compile(r"(?:train|test|extra)_32x32\.mat")
 _SHAPE = (32, 32, 3)
 _MOST_FILE_BYTES = 2**31 - 1
-"""extra_32x32.mat has 1.3 GB; more than 2 GiB do not fit the format."""
+"""extra_32x32.mat is 1.3 GB. The format cannot store more than 2 GiB."""
 _IMAGES_PER_BLOCK = 4096
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether the tree contains a file of a published name."""
+    """Whether the tree contains a file with a published name."""
     return bool(_files(tree))
 
 
@@ -40,7 +40,7 @@ def read(tree: Tree) -> Contents:
     for split, names in by_split.items():
         if len(names) > 1:
             raise TenchError(
-                f"{tree.source}: several files are {split}: {some(names)}. Pass the folder of one of them."
+                f"{tree.source}: several files belong to the split {split}: {some(names)}. Pass the folder of one."
             )
         images, labels = _arrays(tree, names[0])
         rows[split] = spooled_rows(tree, names[0], _blocks(images), labels, _SHAPE)
@@ -78,8 +78,8 @@ def _arrays(tree: Tree, name: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[n
     wrong = np.flatnonzero(~((values >= 1) & (values <= 10) & (values == np.floor(values))))
     if len(wrong):
         raise TenchError(
-            f"{where}: label {wrong[0]} (counted from 0) is {values[wrong[0]]}, but labels are from 1 to 10; "
-            f"{counted(len(wrong), 'label')} affected. Download it again."
+            f"{where}: label {wrong[0]} (counted from 0) is {values[wrong[0]]}, but labels are from 1 to 10. "
+            f"This affects {counted(len(wrong), 'label')}. Download it again."
         )
     return images, (values.astype(np.int32) % 10).astype(np.int32)
 

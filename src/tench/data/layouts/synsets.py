@@ -3,7 +3,7 @@
 They are in one folder, or in a published tar (fall11_whole.tar; winter21_whole.tar has them in a folder of its name),
 or in a folder that contains that tar. Nothing is unpacked. The only split is train: the set has no other, and its
 21,841 classes differ so much in size that `--min-images` and `--val-per-class` are needed. Class archives arranged as
-in ILSVRC2012 are left to `ilsvrc`, which knows the other parts of that set.
+in ILSVRC2012 are left to `ilsvrc`, which reads the other parts of that set too.
 """
 
 import re
@@ -23,8 +23,8 @@ NAME = "synsets"
 OPTIONS = frozenset[str]()
 
 _KNOWN = {
-    21_841: ("ImageNet-21K as issued in fall 2011 (fall11_whole.tar)", 14_197_122),
-    19_167: ("ImageNet-21K as issued in winter 2021 (winter21_whole.tar.gz), which has no classes of persons", None),
+    21_841: ("ImageNet-21K as released in fall 2011 (fall11_whole.tar)", 14_197_122),
+    19_167: ("ImageNet-21K as released in winter 2021 (winter21_whole.tar.gz), which has no classes of persons", None),
     1_000: ("the training images of ILSVRC2012", 1_281_167),
 }
 """By the number of classes: the set, and its number of images if that is known exactly."""
@@ -35,7 +35,7 @@ _FIRST_MEMBERS = 3
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether class archives are in the tree or begin one of its tars, and are not those of ILSVRC2012."""
+    """Whether the tree contains class archives, or a tar that begins with some, other than those of ILSVRC2012."""
     try:
         return bool(_class_archives(tree) or _whole_archives(tree)) and not ilsvrc.recognise(tree)
     except (TenchError, OSError):
@@ -44,13 +44,13 @@ def recognise(tree: Tree) -> bool:
 
 @names_unreadable_files
 def read(tree: Tree) -> Contents:
-    """The images of all class archives. Raises TenchError if it is not clear which are meant, or one is damaged."""
+    """The images of all class archives. Raises TenchError if it is unclear which to use, or if one is damaged."""
     root, archives = tree.root, _class_archives(tree)
     if not archives:
         whole = _whole_archives(tree)
         if len(whole) > 1:
             raise TenchError(
-                f"{root}: contains {len(whole)} sets of class archives: {', '.join(whole)}. Pass one of them."
+                f"{root} contains {len(whole)} sets of class archives: {', '.join(whole)}. Pass one of them."
             )
         tree = tree.opened(whole)
         archives = _class_archives(tree)
@@ -63,12 +63,12 @@ def read(tree: Tree) -> Contents:
     others = sorted(set(tree.names) - set(archives))
     if images := [name for name in others if is_image_name(name)]:
         raise TenchError(
-            f"{root}: {counted(len(images), 'image')} next to its {len(archives):,} class archives, such as "
-            f"{images[0]}. They would count twice or not at all. Unpack all archives or none, and move the images "
+            f"{root} contains {counted(len(images), 'image')} next to its {len(archives):,} class archives, such as "
+            f"{images[0]}. They would be counted twice or not at all. Unpack all archives or none, and move the images "
             "away from the archives."
         )
     if len(archives) < 2:
-        raise TenchError(f"{root}: contains only one class, {archives[0]}. A classifier needs at least two.")
+        raise TenchError(f"{root} contains only one class, {archives[0]}. A classifier needs at least two.")
     archive_of = {name.rpartition("/")[2][:-4]: name for name in archives}
     tree = tree.opened(archives)
 
@@ -90,7 +90,7 @@ def read(tree: Tree) -> Contents:
         raise TenchError(f"{root}: the {len(ids):,} class archives contain no images. Download them again.")
     notes.append(_which_set(len(ids), len(positions)))
     if empty := [class_id for class_id, count in zip(ids, counts, strict=True) if not count]:
-        notes.append(f"No images of {counted(len(empty), 'class')}: {some(empty)}.")
+        notes.append(f"There are no images of {counted(len(empty), 'class')}: {some(empty)}.")
     if num_foreign:
         notes.append(
             f"{counted(num_foreign, 'image')} not named after the archive; the class is still that of the archive."
@@ -127,4 +127,4 @@ def _which_set(num_classes: int, num_images: int) -> str:
     what, issued = _KNOWN[num_classes]
     if issued in (None, num_images):
         return f"{found}: this is {what}."
-    return f"{found}: by its classes this is {what}, but that has {issued:,} images."
+    return f"{found}: by the number of classes this is {what}, but that has {issued:,} images."

@@ -1,7 +1,7 @@
 """Generated images in any number and size, to measure speed and to try things without data.
 
 A few hundred different images are generated and cached; rows share them, so a million rows take no more disk space than
-a thousand. Each class has its own picture, a few large patches of colour; an image is that picture with other
+a thousand. Each class has its own picture, a few large patches of colour; an image is that picture with different
 brightness and noise. A network can learn them, but its accuracy says nothing about real images. The noise is equally
 strong at all scales, as in photographs, so a JPEG (quality 90) of at least 200x200 pixels has about half a byte per
 pixel. That matters because the time to decode it depends on its bytes as well as on its pixels.
@@ -132,7 +132,7 @@ def _rows(wanted: _Wanted, split: str, num_rows: int, spool: Path) -> Rows:
     bytes_per_image = height * width * (0.5 if wanted.format == "jpeg" else wanted.channels)
     shard = spool.absolute() / f"{split}.{wanted.format}"
     size = f"about {num_different * bytes_per_image / 1e6:,.1f} MB"
-    _log.info("Making %d images for split %s: writing %s once to %s.", num_different, split, size, shard)
+    _log.info("Generating %d images for split %s: writing %s once to %s.", num_different, split, size, shard)
     lengths = np.zeros(num_different, np.int64)
     with complete_file(shard) as part, part.open("wb") as sink:
         for index in range(num_different):

@@ -1,13 +1,13 @@
-"""TFRecord files of tf.train.Example with one image each: the keys of imagenet_to_gcs, of Slim, of TFDS, or others.
+"""TFRecord files of tf.train.Example with one image each, with the keys of imagenet_to_gcs, Slim, TFDS or others.
 
     image/encoded  image/class/label  image/class/synset, text  image/filename  image/object/bbox/*    official, Slim
     image          label                                        file_name                              TFDS
 
 Images are addressed in place; files compressed as a whole are unpacked once into the cache. A word in the name of a
-file or its folder gives the split, and `-of-N` the number of files. If records name their class (synset), that name
-counts, and the label numbers, which begin at 0 or 1, are only checked; else the numbers are the classes, and a note
-says where they begin and why. Heights and widths of image files are ignored, because some converters store those of the
-original. Other keys are recognised by their values: `tench.data.formats.record_keys`.
+file or its folder determines the split, and `-of-N` the number of files. If records name their class (synset), that
+name is used, and the label numbers, which begin at 0 or 1, are only checked. Otherwise the numbers are the classes, and
+a note says whether they begin at 0 or 1, and why. Heights and widths of image files are ignored, because some
+converters store those of the original. Other keys are recognised by their values: `tench.data.formats.record_keys`.
 Sources: tensorflow/tpu, tools/datasets/imagenet_to_gcs.py; tensorflow/models, research/slim/datasets;
 tensorflow/datasets, core/features/class_label_feature.py.
 """
@@ -52,8 +52,8 @@ _FILE_NAME = re.compile(
 """`train-00000-of-01024`, `imagenet2012-train.tfrecord-00000-of-01024`, `flowers_train_00000-of-00005.tfrecord`."""
 
 _TFDS_NAMES, _SLIM_NAMES, *_OUR_NAMES = _LISTS = ("label.labels.txt", "labels.txt", CLASSES_TXT, CLASSES_JSON)
-"""Lists of classes next to the files: a name a line, from 0; `<number>:<name>` lines, in which 0 may be background; ids
-with names, as we write them."""
+"""Lists of classes next to the files: one name per line, from 0; `<number>:<name>` lines, in which 0 may be background;
+ids with names, as tench writes them."""
 _SLIM_LINE = re.compile(r"(\d{1,9}):(.*)")
 
 _FIRST_FILES = 8
@@ -75,7 +75,7 @@ _log = logging.getLogger("tench")
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether a file with the name of a TFRecord file begins like one, by the checksum of its first length."""
+    """Whether a file with the name of a TFRecord file begins like one: the checksum of its first length is right."""
     try:
         return any(tfrecord.begins_with_record(_head(tree, name)) for name in islice(_candidates(tree), _FIRST_FILES))
     except (TenchError, OSError):
@@ -103,11 +103,9 @@ def read(tree: Tree) -> Contents:
             if found.length:
                 splits[split] = found
             else:
-                notes.append(f"The files of {split} contain no records, so it is left out.")
+                notes.append(f"The files of {split} contain no records, so the split is left out.")
     if not splits:
-        raise TenchError(
-            f"{tree.source}: its {len(names)} TFRecord files contain no records at all. Convert them again."
-        )
+        raise TenchError(f"{tree.source}: the {len(names)} TFRecord files contain no records. Convert them again.")
     listed = _listed(tree, names)
     if seen.number_of or seen.without_number:
         known = _known_by_id(seen, listed, _ours(tree, names), keys.synset[0])
@@ -170,7 +168,7 @@ class _Seen:
     num_bad_boxes: int = 0
 
     def add(self, class_id: str | None, number: int, text: str | None) -> None:
-        """One record's class. Raises ValueError if it contradicts an earlier one."""
+        """Add one record's class. Raises ValueError if it contradicts an earlier one."""
         if class_id is None:
             self.without_id.add(number)
         elif number < 0:
@@ -199,7 +197,7 @@ class _Listed:
 
 @dataclasses.dataclass(frozen=True)
 class _Known:
-    """The classes, the class of each label number, why a number may have none, and notes for a person."""
+    """The classes, the class of each label number, the reason if a number has none, and notes for the user."""
 
     classes: Classes
     label_of: Mapping[int, int]
@@ -241,7 +239,7 @@ def _files_by_split(tree: Tree) -> tuple[dict[str, list[str]], list[str]]:
 def _check_set(tree: Tree, split: str, names: list[str], chosen: bool) -> int:
     """Raise TenchError if a split has more than one set of files, or lacks some; return how many a set should have.
 
-    chosen: the person named these files themselves.
+    chosen: the user named these files one by one or by a pattern.
     """
     sets: dict[tuple[str, ...], dict[int, str]] = {}
     for name in names:
@@ -259,7 +257,7 @@ def _check_set(tree: Tree, split: str, names: list[str], chosen: bool) -> int:
     if len(sets) > 1:
         firsts = [f"{group[min(group)]} ({len(group)} in all)" for group in sets.values()]
         raise TenchError(
-            f"{tree.root}: contains {len(sets)} sets of files of the split {split!r}: {'; '.join(firsts)}. A split "
+            f"{tree.root} contains {len(sets)} sets of files of the split {split!r}: {'; '.join(firsts)}. A split "
             "must be one set. Move the others away, or pass the folder of one."
         )
     (key, group), *_ = sets.items()
@@ -267,7 +265,7 @@ def _check_set(tree: Tree, split: str, names: list[str], chosen: bool) -> int:
         return len(group)
     count = int(key[2])
     if max(group) >= count:
-        raise TenchError(f"{tree.root / group[max(group)]}: its number should be less than {count:,}. Rename it.")
+        raise TenchError(f"{tree.root / group[max(group)]}: its number must be less than {count:,}. Rename the file.")
     if len(group) < count and not chosen:
         example = group[min(group)]
         parts = _FILE_NAME.fullmatch(example)
@@ -291,8 +289,8 @@ def _unpack(tree: Tree, names: Sequence[str]) -> dict[str, Path]:
     num_bytes = sum(int(tree.length[tree.index(name)]) for name in packed)
     require_space(tree.spool / packed[0], num_bytes, str(tree.source))
     _log.info(
-        "%s: %d of its files are compressed and cannot be read in place: unpacking them (%.1f MB compressed, more "
-        "when unpacked) once to %s.",
+        "%s: %d files are compressed and cannot be read in place. Unpacking them (%.1f MB compressed, more when "
+        "unpacked) once to %s.",
         tree.source,
         len(packed),
         num_bytes / 1e6,
@@ -312,7 +310,7 @@ def _unpack_file(tree: Tree, name: str) -> Path:
                 sink.write(block)
     except OSError as error:
         raise TenchError(
-            f"{where}: cannot be unpacked to {path} ({error.strerror}). Make room there, or set TENCH_CACHE to a "
+            f"{where} cannot be unpacked to {path} ({error.strerror}). Make room there, or set TENCH_CACHE to a "
             "folder on a larger disk."
         ) from error
     return path
@@ -345,7 +343,7 @@ def _read_file(tree: Tree, name: str, unpacked: Mapping[str, Path], keys: Keys, 
                 image = _only(features, keys.image, tuple, "an image file (JPEG, PNG)")
                 if image is None:
                     has = ", ".join(tfrecord.keys(file, start, stop)) or "none"
-                    raise ValueError(f"has no {' or '.join(keys.image)}for the image. Its keys are: {has}")
+                    raise ValueError(f"it has no {' or '.join(keys.image)} for the image. Its keys are: {has}")
                 if keys.raw:
                     found.sides.append(_sides(features, keys.raw, image[1] - image[0]))
                 found.offset.append(base + image[0])
@@ -426,7 +424,7 @@ def _boxes(features: Features, seen: _Seen) -> _Boxes:
 
 
 def _list_names(names: Sequence[str], *files: str) -> list[str]:
-    """The folders that may have lists of the classes: the root and the files' folders."""
+    """The paths at which these lists of classes may be: in the root and in the folders of the files."""
     folders = ["", *sorted({f"{name.rpartition('/')[0]}/" for name in names} - {"/"})]
     return [folder + file for file in files for folder in folders]
 
@@ -446,7 +444,7 @@ def _listed(tree: Tree, names: Sequence[str]) -> _Listed | None:
 
 
 def _ours(tree: Tree, names: Sequence[str]) -> ClassFile | None:
-    """The file that lists the classes in their order, as we write it; other files of that name may contain anything."""
+    """The list of classes in their order, in the form that tench writes; None for other files of that name."""
     for name in _OUR_NAMES:
         for where, text in text_beside(tree, names, name).items():
             with contextlib.suppress(TenchError):
@@ -485,8 +483,8 @@ def _known_by_number(tree: Tree, seen: _Seen, listed: _Listed | None) -> _Known:
     """The classes if there are only label numbers."""
     if not seen.without_id:
         raise TenchError(
-            f"{tree.source}: none of its records has a label: expected {', '.join(LABEL)} or {SYNSET}. Convert the "
-            "images again with their classes, or choose the key of the label with --keys label=KEY."
+            f"{tree.source}: no record has a label. Expected {', '.join(LABEL)} or {SYNSET}. Convert the images again "
+            "with their classes, or choose the key of the label with --keys label=KEY."
         )
     lowest = min(seen.without_id)
     highest = max((number for number in seen.without_id if number < LIMITS.classes), default=0)
@@ -514,7 +512,9 @@ def _known_by_number(tree: Tree, seen: _Seen, listed: _Listed | None) -> _Known:
     ]
     notes = [f"Classes are only numbers, as there is no {SYNSET}. Label {offset} is class 0: {why}."]
     if len(numbers) == 1000:
-        notes.append("There are 1000, as in ImageNet, but nothing shows that they are ImageNet's, or in which order.")
+        notes.append(
+            "There are 1000 classes, as in ImageNet, but nothing shows that they are ImageNet's, or in which order."
+        )
     return _Known(Classes(plain.ids, tuple(names), numbered=True), label_of, unknown, notes)
 
 
@@ -530,10 +530,10 @@ def _rows(split: str, found: _Split, known: _Known, notes: list[str]) -> Rows:
             raise TenchError(f"{found.place(row)}: {what}. Correct one of the two.")
         labels.append(label)
     if num_without := labels.count(-1):
-        notes.append(f"{num_without:,} of the {count:,} images of {split} without a label.")
+        notes.append(f"{num_without:,} of the {count:,} images of {split} have no label.")
     if num_nameless := found.path.count(None):
         notes.append(
-            f"{num_nameless:,} of the {count:,} images of {split} without a file name, so they are named by number."
+            f"{num_nameless:,} of the {count:,} images of {split} have no file name, so they are named by number."
         )
     numbers = numbered_keys(count)
     paths = [path or number for path, number in zip(found.path, numbers, strict=True)]

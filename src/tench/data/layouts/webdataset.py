@@ -1,12 +1,12 @@
-"""WebDataset: tar shards in which neighbouring members of one name are a sample, `000123.jpg` next to `000123.cls`.
+"""WebDataset: tar shards in which adjacent members of one name form a sample, `000123.jpg` next to `000123.cls`.
 
 A sample's name is its members' path up to the first dot of the file name. Its label is the number or name in `.cls`, or
 a field of `.json`, or the text of another part with the name of a label (`.cls.txt`, `.label`, `.y.txt`). A `.txt`,
-`.index` or `.id` counts only if its values are short and repeat, because it may be a caption or a running number. Other
-parts are left out; `--keys image=PART,label=PART` chooses among them. Images are addressed in the shards; only labels
-are read, each with one small pread in the shard's order. A word in the name of a shard or its folder gives its split.
-Classes have ids if a list of them is next to the shards, if the `.json` name them, or if the names of all training
-images begin with WordNet ids; else they are only numbers.
+`.index` or `.id` is used only if its values are short and repeat, because it may be a caption or a running number.
+Other parts are left out; `--keys image=PART,label=PART` chooses among them. Images are addressed in the shards; only
+labels are read, each with one small pread in the shard's order. A word in the name of a shard or its folder determines
+the split. Classes have ids if a list of them is next to the shards, if the `.json` members name them, or if the names
+of all training images begin with WordNet ids; otherwise they are only numbers.
 Source: webdataset's group_by_keys and tar_file_expander; names and fields of timm/imagenet-1k-wds.
 """
 
@@ -73,7 +73,7 @@ _LABEL_PARTS = (
     "target",
     "target.txt",
 )
-"""Parts of samples that contain a label as text, next to .cls and .json."""
+"""Parts of samples that contain a label as text, in addition to .cls and .json."""
 _DOUBTFUL_PARTS = ("txt", "index", "id")
 """Parts that contain a label, a caption or a running number."""
 _SAMPLED = 512
@@ -81,7 +81,7 @@ _SAMPLED = 512
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether an image and a label of the same name are the first members of a tar, or of tars in the tree."""
+    """Whether an image and a label of the same name are among the first members of a tar, or of tars in the tree."""
     try:
         if shards := _shards(tree):
             return any(_begins_with_sample(tree, shard) for shard in shards[:_FIRST_SHARDS])
@@ -117,7 +117,7 @@ def read(tree: Tree) -> Contents:
             _read_shard(whole, shard, parts, splits[split], facts)
     splits = {split: found for split, found in splits.items() if found.positions}
     if not splits:
-        raise TenchError(f"{tree.source}: contains shards without images. Expected samples of an image and a .cls.")
+        raise TenchError(f"{tree.source} contains shards without images. Expected samples of an image and a .cls.")
     notes += facts.notes()
     notes += filter(None, [_check_labelled(whole, split, found, parts) for split, found in splits.items()])
     beside, more = agreed(class_files(lambda file: text_beside(whole, shards, file)))
@@ -182,8 +182,8 @@ def _shards(tree: Tree) -> list[str]:
 
 
 def _with_images(tree: Tree, shards: list[str]) -> tuple[list[str], list[str]]:
-    """The shards, and the other archives: those without a split in their name and without an image among their first
-    members, if the names of others have a split."""
+    """The shards, and the other archives. If some names contain a split, an archive is no shard if its name contains
+    none and no image is among its first members."""
     told = {shard for shard in shards if splits_in(shard)}
     others = [shard for shard in shards if told and shard not in told and not _begins_with_image(tree, shard)]
     return [shard for shard in shards if shard not in others], others
@@ -269,17 +269,17 @@ def _parts(tree: Tree, shards: Sequence[str]) -> tuple[_Parts, list[str]]:
     if asked.label is not None:
         part = asked.label.lower().lstrip(".")
         if part in seen:
-            return _Parts(image, part, None, examples), [f"The labels are the part .{part}."]
+            return _Parts(image, part, None, examples), [f"The labels come from the part .{part}."]
         if "json" not in seen:
             listed = _Parts(None, "", None, examples).listing()
             raise TenchError(f"{tree.source}: no sample has the part .{part}, or a .json. Their parts are: {listed}.")
-        return _Parts(image, "", asked.label, examples), [f"The labels are the field {asked.label!r} of the .json."]
+        return _Parts(image, "", asked.label, examples), [f"The labels come from the field {asked.label!r} of .json."]
     found = next((part for part in _LABEL_PARTS if part in seen), None)
     if found is None and "cls" not in seen and not _has_labelled_json(tree, seen.get("json", ())):
         found = next((part for part in _DOUBTFUL_PARTS if _repeat(texts.get(part, []))), None)
     if found is None or "cls" in seen:
         return _Parts(image, "cls", None, examples), []
-    return _Parts(image, found, None, examples), [f"The labels are the part .{found}."]
+    return _Parts(image, found, None, examples), [f"The labels come from the part .{found}."]
 
 
 def _texts_of(tree: Tree, part: str, positions: Sequence[int]) -> list[str]:
@@ -297,7 +297,7 @@ def _texts_of(tree: Tree, part: str, positions: Sequence[int]) -> list[str]:
 
 
 def _repeat(texts: Sequence[str]) -> bool:
-    """Whether texts look like labels: short, one line, and each used about twice or more."""
+    """Whether texts look like labels: short, one line, and each used at least twice on average."""
     if len(texts) < 2 or any(not text or len(text) > 64 or not is_text(text) for text in texts):
         return False
     return 2 * len(set(texts)) <= len(texts)
@@ -311,21 +311,21 @@ def _has_labelled_json(tree: Tree, positions: Sequence[int]) -> bool:
 
 
 def _images_beside(tree: Tree) -> list[str]:
-    """A note on images next to the shards. Raises TenchError if they are in several folders: a dataset of their
-    own."""
+    """A note on images next to the shards. Raises TenchError if they are in several folders, and so a second
+    dataset."""
     images = [name for name in tree.names if is_image_name(name)]
     folders = {name.rpartition("/")[0] for name in images}
     if len(folders) > 1:
         raise TenchError(
-            f"{tree.source}: contains shards, and images in {len(folders)} folders next to them "
-            f"({min(folders) or '.'}, ...). Move one of the two away, or name only the shards, as in "
+            f"{tree.source} contains shards, and images in {len(folders)} folders next to them "
+            f"({min(folders) or '.'}, ...). Move one of the two away, or pass only the shards, as in "
             "'train-{0000..0127}.tar'."
         )
     return [f"Left out {counted(len(images), 'image')} next to the shards, such as {images[0]}."] if images else []
 
 
 def _shards_by_split(tree: Tree, shards: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """The shards of train, val and test, and notes for a person. If the tree is itself one shard, its name is ""."""
+    """The shards of train, val and test, and notes for the user. If the tree is itself one shard, its name is ""."""
     paths = shards or [tree.root.name]
     above = tree.root if shards else tree.root.parent
     by_split, notes = group_by_split(
@@ -339,7 +339,7 @@ def _shards_by_split(tree: Tree, shards: Sequence[str]) -> tuple[dict[str, list[
 
 
 def _missing_numbers(shards: Sequence[str]) -> tuple[int, list[str]]:
-    """The number of shards missing from numbered series, and the first of them. "-of-00294" gives the end of a
+    """The number of shards missing from numbered series, and the first of them. "-of-00294" is the length of a
     series."""
     series: dict[tuple[str, str, str], dict[int, str]] = {}
     for shard in shards:
@@ -421,8 +421,8 @@ def _samples(
                 yield parts.get("image"), parts.get(".cls"), parts.get(".json")
             if sample in seen:
                 raise TenchError(
-                    f"{_place(tree, position)}: a sample of this name came before, with others in between. The "
-                    "members of a sample must be neighbours, and its name must occur once. Write the shard again."
+                    f"{_place(tree, position)}: a sample of this name occurs earlier, with others in between. The "
+                    "members of a sample must be adjacent, and its name must occur once. Write the shard again."
                 )
             seen.add(sample)
             current, parts = sample, {}
@@ -430,10 +430,10 @@ def _samples(
             others[suffix] += 1
         elif kind in parts:
             raise TenchError(
-                f"{_place(tree, position)}: its sample has a second {kind}, the first is "
-                f"{tree.names[parts[kind]].rpartition('/')[2]}. A sample's name ends at the first dot, and each is "
-                "one image: name its part with --keys image=PART, or write the shard again, with names that differ "
-                "before the dot."
+                f"{_place(tree, position)}: its sample has a second {kind}; the first is "
+                f"{tree.names[parts[kind]].rpartition('/')[2]}. A sample's name ends at the first dot, and each sample "
+                "has one image. Choose its part with --keys image=PART, or write the shard again, with names that "
+                "differ before the dot."
             )
         else:
             parts[kind] = position
@@ -451,12 +451,10 @@ def _place(tree: Tree, position: int) -> str:
 def _bytes(tree: Tree, position: int, pread: Pread, limit: int) -> bytes:
     offset, length = int(tree.offset[position]), int(tree.length[position])
     if length > limit:
-        raise TenchError(
-            f"{_place(tree, position)}: has {length:,} bytes, too many for a label. Write the shard again."
-        )
+        raise TenchError(f"{_place(tree, position)} has {length:,} bytes, too many for a label. Write the shard again.")
     data = pread(length, offset)
     if len(data) != length:
-        raise TenchError(f"{_place(tree, position)}: became shorter while being read.")
+        raise TenchError(f"{_place(tree, position)} became shorter while being read.")
     return data
 
 
@@ -470,7 +468,7 @@ def _label(tree: Tree, position: int, pread: Pread) -> int | str:
         if is_text(text) and not _NUMBERS.fullmatch(text):
             return text
     raise TenchError(
-        f"{_place(tree, position)}: contains {data[:20]!r}; expected the number or the name of a class. Write the "
+        f"{_place(tree, position)} contains {data[:20]!r}; expected the number or the name of a class. Write the "
         "shard again."
     )
 
@@ -481,7 +479,7 @@ def _object(tree: Tree, position: int, pread: Pread) -> Mapping[str, Any]:
         if not isinstance(found, dict):
             raise ValueError(f"it is a {type(found).__name__}")
     except (ValueError, RecursionError) as error:
-        raise TenchError(f"{_place(tree, position)}: is not a JSON object ({error}). Write the shard again.") from error
+        raise TenchError(f"{_place(tree, position)} is not a JSON object ({error}). Write the shard again.") from error
     return found
 
 
@@ -494,12 +492,12 @@ def _check_labelled(tree: Tree, split: str, found: _Split, parts: _Parts) -> str
     expected = "expected a .cls, or a .json with a field 'label'"
     if num_without < len(found.labels):
         raise TenchError(
-            f"{place}: has no label: {expected}. {num_without:,} of the {len(found.labels):,} samples of {split} have "
+            f"{place} has no label ({expected}). {num_without:,} of the {len(found.labels):,} samples of {split} have "
             "none. Write the shards again, with a label for each image or without those that have none."
         )
     if split == "train":
         raise TenchError(
-            f"{place}: has no label: {expected}. The samples have the parts {parts.listing()}. If one of them is the "
+            f"{place} has no label ({expected}). The samples have the parts {parts.listing()}. If one of them is the "
             "label, name it with --keys label=PART (or label=FIELD for a field of .json). Otherwise write the shards "
             "again."
         )
@@ -512,13 +510,13 @@ def _classes(tree: Tree, beside: ClassFile | None, splits: Mapping[str, _Split],
     texts = {label for label in labels if isinstance(label, str)}
     if not labels:
         raise TenchError(
-            f"{tree.source}: no sample has a label, so its classes are unknown. Write the shards with .cls."
+            f"{tree.source}: no sample has a label, so the classes are unknown. Write the shards again, with .cls."
         )
     if texts and any(isinstance(label, int) for label in labels):
         text = _first(tree, splits, lambda label: isinstance(label, str))
         number = _first(tree, splits, lambda label: isinstance(label, int))
         raise TenchError(
-            f"{text}: has its class as text, but {number} as a number. Write the shards again with one kind of label."
+            f"{text} has its class as text, but {number} has a number. Write the shards again with one kind of label."
         )
     if texts:
         if beside:
@@ -528,7 +526,7 @@ def _classes(tree: Tree, beside: ClassFile | None, splits: Mapping[str, _Split],
         index = {class_id: number for number, class_id in enumerate(classes.ids)}
         if unknown := sorted(texts - index.keys()):
             place = _first(tree, splits, lambda label: label == unknown[0])
-            raise TenchError(f"{place}: has the label {unknown[0]!r}, which is not a class of {source}. Add it there.")
+            raise TenchError(f"{place} has the label {unknown[0]!r}, which is not a class of {source}. Add it there.")
         for found in splits.values():
             found.labels = [None if label is None else index[str(label)] for label in found.labels]
         return classes, f"The class ids are from {source}."
@@ -540,16 +538,17 @@ def _classes(tree: Tree, beside: ClassFile | None, splits: Mapping[str, _Split],
         wrong = lowest if lowest < 0 else highest
         what = f"{beside.where} lists {limit:,} classes" if beside else f"labels must be less than {limit:,}"
         place = _first(tree, splits, lambda label: label == wrong)
-        raise TenchError(f"{place}: has label {wrong:,}, but labels count from 0 and {what}. Correct one of the two.")
+        raise TenchError(f"{place} has label {wrong:,}, but labels count from 0 and {what}. Correct one of the two.")
     if beside:
-        kind = "ids" if beside.ids else f"names, which are {'no ids' if beside.has_unique_names else 'not unique'},"
+        kind = "ids" if beside.ids else f"names, which are {'not ids' if beside.has_unique_names else 'not unique'},"
         return beside.classes, f"The class {kind} are from {beside.where}."
     for field, of_label in facts.ids.items():
         if len(of_label) == len(set(of_label.values())) == highest + 1:
             ids = [of_label[label] for label in range(highest + 1)]
-            return Classes.of(ids, names_of(ids)), f"The class ids are the field {field!r} of the samples' .json."
+            return Classes.of(ids, names_of(ids)), f"The class ids come from the field {field!r} of the samples' .json."
     if ids := _ids_from_files(splits.get("train"), highest + 1):
-        return Classes.of(ids, names_of(ids)), "The class ids are the WordNet ids that the training images begin with."
+        note = "The class ids are the WordNet ids at the beginning of the names of the training images."
+        return Classes.of(ids, names_of(ids)), note
     note = f"The classes are only numbers: no matching class list ({', '.join(FILES)}) is next to the shards."
     return Classes.numbered_to(highest + 1), note
 

@@ -74,8 +74,7 @@ def check_names(
         if wrong:
             raise UsageError(
                 f"The image {path!r} cannot be written under this name: it {wrong}. Rename it in the source, or "
-                "choose "
-                "another layout (--to)."
+                "choose another layout (--to)."
             )
 
 
@@ -84,8 +83,8 @@ def check_class_folders(classes: Classes) -> None:
     for class_id in classes.ids:
         if "/" in class_id or class_id == "" or _is_left_out(class_id) or len(class_id.encode()) > _MAX_FILE_BYTES:
             raise UsageError(
-                f"The class {class_id!r} cannot be a folder. Choose a layout without class folders: --to webdataset, "
-                "tfrecord or recordio."
+                f"The class {class_id!r} cannot be used as a folder name. Choose a layout without class folders: --to "
+                "webdataset, tfrecord or recordio."
             )
 
 

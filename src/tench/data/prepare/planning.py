@@ -64,7 +64,7 @@ _FRAME_BYTES = {"webdataset": 2048, "tfrecord": 640, "recordio": 64, "folder": 2
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PrepareOptions:
-    """How `prepare` writes a dataset. An option that has no effect on the layout written is refused.
+    """How `prepare` writes a dataset. An option that has no effect on the chosen layout is refused.
 
     >>> tench.PrepareOptions(shards=(2, 1), bad="skip").shuffle
     True
@@ -107,11 +107,11 @@ class PrepareOptions:
             _require_known(name, value, known)
         require_fields(self)
         if self.shards is not None and not (1 <= len(self.shards) <= 2 and min(self.shards) >= 1):
-            raise UsageError("--shards: expected one or two numbers of at least 1, for train and for each other split.")
+            raise UsageError("--shards must be one or two numbers of at least 1, for train and for each other split.")
         if self.shard_bytes is not None and self.shard_bytes < 1:
             raise UsageError("--shard-size must be more than 0.")
         if self.shards is not None and self.shard_bytes is not None:
-            raise UsageError("--shards and --shard-size both set the number of files. Give one of them.")
+            raise UsageError("--shards and --shard-size both set the number of files. Give only one of them.")
         if self.addressable and self.encoding is not None:
             raise UsageError(
                 "--addressable only affects images that are not re-encoded; re-encoded JPEGs are always addressable."
@@ -160,7 +160,7 @@ class PrepareOptions:
 
 def _require_known(option: str, value: str, known: Iterable[str]) -> None:
     if value not in known:
-        raise UsageError(f"{option} {value}: unknown.{nearest(str(value), list(known))} Known: {', '.join(known)}.")
+        raise UsageError(f"Unknown {option} {value!r}.{nearest(str(value), list(known))} Known: {', '.join(known)}.")
 
 
 DEFAULTS = PrepareOptions()
@@ -323,7 +323,7 @@ def plan(
             images = dataclasses.replace(images, outside={split: outside(tables[split], roots) for split in linkable})
         copied = {split: sorted(images.outside.get(split, ())) for split in linkable}
         if num_copied := sum(map(len, copied.values())):
-            notes.append(f"{counted(num_copied, 'image')} outside the source, behind links, will be copied.")
+            notes.append(f"{counted(num_copied, 'image')} outside the source, reached through links, will be copied.")
         num_linked = sum(len(tables[split]) for split in linkable) - num_copied
         sizes |= {split: int(tables[split].lengths[rows].sum()) for split, rows in copied.items()}
     else:
@@ -368,8 +368,8 @@ def _chosen(
     """(the tables to write, train first; notes for the user)"""
     if unknown := [split for split in splits if split not in _SPLITS or split not in dataset.splits]:
         raise UsageError(
-            f"--splits {unknown[0]}: {dataset.source} has {', '.join(dataset.splits)}. Splits that can be "
-            f"written: {', '.join(_SPLITS)}."
+            f"--splits {unknown[0]}: not a split that can be written. {dataset.source} has "
+            f"{', '.join(dataset.splits)}. Splits that can be written: {', '.join(_SPLITS)}."
         )
     tables = {split: dataset.splits[split] for split in splits or _SPLITS if split in dataset.splits}
     notes = [f"The split {split} is not written." for split in dataset.splits if split not in tables and not splits]
@@ -390,7 +390,7 @@ def _chosen(
         tables["train"], tables[split] = hold_out(tables["train"], fraction / left)
     tables = {split: tables[split] for split in _SPLITS if split in tables and len(tables[split])}
     if not tables:
-        raise UsageError(f"{dataset.source}: has none of the splits that can be written: {', '.join(_SPLITS)}.")
+        raise UsageError(f"{dataset.source} has none of the splits that can be written: {', '.join(_SPLITS)}.")
     return tables, notes
 
 
@@ -401,7 +401,7 @@ def _orientation_note(tables: Mapping[str, Table], how: Exif) -> list[str]:
     num_rotated, num_sampled = map(sum, zip(*counts, strict=True))
     if not num_rotated:
         return []
-    result = "turned upright" if how == "apply" else "stored without it, in their present position"
+    result = "turned upright" if how == "apply" else "stored without it and not rotated"
     of = f"{num_rotated:,} of a sample of {counted(num_sampled, 'image')}"
     return [f"{of} {'has' if num_rotated == 1 else 'have'} an EXIF orientation; images are {result}."]
 

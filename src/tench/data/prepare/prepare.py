@@ -235,7 +235,7 @@ def _refuse_changed(made: Plan, began_ns: int) -> None:
             changed = table.changed_since(began_ns)
     if changed is not None:
         raise TenchError(
-            f"{changed}: changed while it was being read, so {made.dest} may mix old and new content. "
+            f"{changed} changed while it was being read, so {made.dest} may mix old and new content. "
             f"Remove {made.dest} and run the command again once the source has stopped changing."
         )
 
@@ -248,7 +248,7 @@ def _prepared(dest: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise TenchError(f"{path}: not JSON ({error}). Remove {dest}, or choose another folder.") from error
+        raise TenchError(f"{path} is not JSON ({error}). Remove {dest}, or choose another folder.") from error
     if "exif" in identity:
         found.setdefault("exif", "ignore")  # the only behaviour in older versions
     staged.same_plan(found, found | dict(identity), dest)

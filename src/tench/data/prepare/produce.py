@@ -69,8 +69,7 @@ def _bad_image(table: Table, row: int, error: ImageError) -> ImageError:
     return ImageError(
         f"{table.place(row)}: {error}.",
         "Leave it out with --bad skip, or decode it as far as possible with --bad fix. 'tench check SOURCE' names "
-        "every "
-        "bad image.",
+        "every bad image.",
     )
 
 

@@ -16,9 +16,7 @@ def refuse_inside(dest: Path, dataset: Dataset) -> None:
     for part in (dataset.source, *dataset.source.split(" + ")):  # a single path may contain " + " too
         root = Path(part)
         if root.is_dir() and (real == root.resolve() or real.is_relative_to(root.resolve())):
-            raise UsageError(
-                f"{dest}: is inside the source {part}, which is never changed. Choose a folder outside it."
-            )
+            raise UsageError(f"{dest} is inside the source {part}, which is never changed. Choose a folder outside it.")
 
 
 def check_labels(tables: Mapping[str, Table], to: str) -> None:
@@ -46,7 +44,7 @@ def refuse_empty(tables: Mapping[str, Table]) -> None:
         others = len(empty) - 1
         more = f", and so {'is' if others == 1 else 'are'} {others:,} more" if others else ""
         raise TenchError(
-            f"{empty[0]}: empty (0 bytes){more}. Leave empty images out with --bad skip. 'tench check SOURCE' names "
+            f"{empty[0]} is empty (0 bytes){more}. Leave empty images out with --bad skip. 'tench check SOURCE' names "
             "every bad image."
         )
 

@@ -158,7 +158,7 @@ class Sink:
         if os.fstat(self._descriptor).st_size < self._num_bytes:
             os.close(self._descriptor)
             raise TenchError(
-                f"{self._part}: shorter than its journal says. Remove {self._staging.dest} and start again."
+                f"{self._part} is shorter than its journal says. Remove {self._staging.dest} and start again."
             )
         os.ftruncate(self._descriptor, self._num_bytes)
         os.lseek(self._descriptor, 0, os.SEEK_END)
@@ -211,7 +211,9 @@ def staging(
         try:
             lock = filelock.FileLock(work / _LOCK, timeout=0).acquire()
         except filelock.Timeout:
-            raise TenchError(f"{dest}: {_owner(work)} is writing it. Wait for it, or stop it.") from None
+            raise TenchError(
+                f"{dest}: {_owner(work)} is writing to it. Wait until it has finished, or stop it."
+            ) from None
         with lock:
             write_text(work / _OWNER, json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
             held = Staging(dest, plan, may_change, began_ns)
@@ -232,12 +234,12 @@ def staging(
 def check_destination(dest: Path) -> None:
     """Raise UsageError if a destination contains anything that `prepare` did not begin or finish."""
     if dest.exists() and not dest.is_dir():
-        raise UsageError(f"{dest}: is a file, but the destination must be a folder. Choose another destination.")
+        raise UsageError(f"{dest} is a file, but the destination must be a folder. Choose another destination.")
     if dest.is_dir() and not is_unfinished(dest) and not (dest / PREPARED).exists():
         others = sorted(entry.name for entry in dest.iterdir() if entry.name != WORK)
         if others:
             raise UsageError(
-                f"{dest}: already contains {some(others, at_most=3)}, and nothing is overwritten. Choose a folder "
+                f"{dest} already contains {some(others, at_most=3)}, and nothing is overwritten. Choose a folder "
                 "that is empty or does not exist."
             )
 
@@ -259,7 +261,7 @@ def same_plan(known: Mapping[str, Any], plan: Mapping[str, Any], dest: Path) -> 
     ]
     if differences:
         raise UsageError(
-            f"{dest}: was begun with a different source or different options: {'; '.join(differences)}. Use the "
+            f"{dest} was begun with a different source or different options: {'; '.join(differences)}. Use the "
             f"earlier ones, or remove {dest} to start over."
         )
 

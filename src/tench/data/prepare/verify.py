@@ -16,7 +16,8 @@ _READERS = {"webdataset": webdataset, "tfrecord": tfrecord, "recordio": recordio
 
 
 def compare_files(dest: Path, paths: Sequence[str], expected_bytes: int | None = None) -> int:
-    """The bytes of all files. Raises TenchError if one is missing or empty, or the total is not expected_bytes."""
+    """The total size of the files in bytes. Raises TenchError if one is missing or empty, or the total is not
+    expected_bytes."""
     num_bytes, missing = 0, []
     for path in paths:
         try:
@@ -70,13 +71,12 @@ def compare_tables(dest: Path, to: str, content: Content) -> None:
 
 def _called(classes: Classes, label: int) -> str:
     if label < 0:
-        return "no class"
+        return "(no label)"
     return classes.ids[label] if label < len(classes) else f"class {label}, which should not exist,"
 
 
 def _wrong(dest: Path, what: str) -> TenchError:
     return TenchError(
         f"{dest}: verification after writing failed: {what}. Something has changed the folder since it was written. "
-        "Remove "
-        f"{dest} and prepare it again."
+        f"Remove {dest} and prepare it again."
     )

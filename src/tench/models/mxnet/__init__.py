@@ -6,8 +6,7 @@ the inputs of the last layer). Common rules:
 
 - Modules are registered in the order in which MXNet lists a network's arguments, so that state dicts correspond one to
   one: weight, bias of a convolution or linear layer; gamma, beta, moving mean and variance of a batch norm.
-- Batch norms use momentum 0.1, which MXNet writes as 0.9. MXNet's running variance uses the batch variance divided by
-N,
-  torch's the one divided by N - 1, where N is the number of values in a channel.
+- Batch norms use momentum 0.1, which MXNet writes as 0.9. MXNet's running variance uses the batch variance divided
+  by N, torch's the one divided by N - 1, where N is the number of values in a channel.
 - Weights are drawn by the default initialiser of MXNet's programs for the network.
 """

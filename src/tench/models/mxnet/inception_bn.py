@@ -1,8 +1,8 @@
 """Inception with batch norm (arXiv:1502.03167), and a smaller network of the same kind for images of at most 28 px.
 
 Convolutions have biases although a batch norm follows, whose scale is trained and whose eps is 1e-5. Both networks end
-with a 7x7 average pooling with stride 1, which leaves one pixel of the usual image, more of a larger one, and does not
-fit a smaller one.
+with a 7x7 average pooling with stride 1. It leaves one pixel at the usual image size and more at a larger one. Smaller
+images do not fit.
 Source: MXNet, example/image-classification/symbols/inception-bn.py.
 """
 

@@ -18,19 +18,19 @@ _THREE_STAGES = {"resnet": 28, "resnext": 32}  # px: the largest image with thre
 
 
 def resnet(depth: int, *, num_classes: int, image_size: int, channels: int) -> nn.Module:
-    """Pre-activation: (B, channels, S, S) -> (B, num_classes). Raises ValueError if the size lacks the depth."""
+    """Pre-activation: (B, channels, S, S) -> (B, num_classes). Raises ValueError if this size has no such depth."""
     plan, large_stem = _plan(depth, image_size, _THREE_STAGES["resnet"]), image_size > _SMALL_STEM
     return residual.resnet_v2(plan, large_stem=large_stem, num_classes=num_classes, channels=channels)
 
 
 def resnetv1(depth: int, *, num_classes: int, image_size: int, channels: int) -> nn.Module:
-    """Post-activation: (B, channels, S, S) -> (B, num_classes). Raises ValueError if the size lacks the depth."""
+    """Post-activation: (B, channels, S, S) -> (B, num_classes). Raises ValueError if this size has no such depth."""
     plan, large_stem = _plan(depth, image_size, _THREE_STAGES["resnet"]), image_size > _SMALL_STEM
     return residual.resnet_v1(plan, large_stem=large_stem, num_classes=num_classes, channels=channels)
 
 
 def resnext(depth: int, *, num_classes: int, image_size: int, channels: int, groups: int = 32) -> nn.Module:
-    """(B, channels, S, S) -> (B, num_classes). Raises ValueError if the size lacks the depth.
+    """(B, channels, S, S) -> (B, num_classes). Raises ValueError if this size has no such depth.
 
     The inner width of a bottleneck is half the outer one for any number of groups: MXNet's 64x4d network has as many
     channels as the one with 32 groups, and fewer weights.
@@ -58,4 +58,4 @@ def _plan(depth: int, image_size: int, three_stages: int) -> ResidualPlan:
     try:
         return small_plan(depth) if small else large_plan(depth)
     except ValueError as error:
-        raise ValueError(f"{'up to' if small else 'above'} {three_stages} px {error}") from None
+        raise ValueError(f"{'up to' if small else 'above'} {three_stages} px, {error}") from None

@@ -1,4 +1,4 @@
-"""MXNet's networks by the names of its benchmark: the program's module, then a dash and the depth."""
+"""MXNet's networks under the names of its benchmark: the program's module, then a dash and the depth."""
 
 import re
 from collections.abc import Callable
@@ -53,7 +53,7 @@ def names() -> list[str]:
 
 
 def knows(arch: str) -> bool:
-    """Whether `build` takes this name."""
+    """Whether `build` accepts this name."""
     return arch in _DIGITS or arch in _NETWORKS or _family_and_depth(arch) is not None
 
 

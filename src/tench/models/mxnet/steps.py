@@ -1,4 +1,4 @@
-"""A convolutional network as a table of steps, which gives its modules, its smallest image and the inputs of its head.
+"""A convolutional network as a table of steps. Its modules, smallest image and head size follow from the table.
 
     body = {"conv1": Conv(64, 7, stride=2, padding=3), "pool1": Pool("max", 3, 2), "3a": Fork((Conv(64),), ...)}
 

@@ -2,12 +2,12 @@
 
 A loss that is not finite must not reach the weights, and checking it on the host would wait for the device at each
 step. So the caller sets attributes before `step()`, as with torch's fused optimizers (GradScaler does it itself):
-`found_inf`, a 0-dim float tensor (not 0: parameters and state do not change by a bit), and `grad_scale`, a 0-dim tensor
-by which the gradients are divided in place. Either may be missing.
+`found_inf`, a 0-dim float tensor (if it is not 0, not a bit of the parameters and the state changes), and `grad_scale`,
+a 0-dim tensor by which the gradients are divided in place. Either may be missing.
 
-Optimizers that are SGD on changed gradients use torch's fused kernel, where skipping is free. The others make their
+Optimizers that are SGD on modified gradients use torch's fused kernel, where skipping is free. The others make their
 step in place and undo it (`undone_where`): simple and exact even if gradients are NaN, but a step takes about twice as
-long, plus a small launch per tensor. Closures are not supported: a loop computes the gradients before.
+long, plus a small launch per tensor. Closures are not supported: compute the gradients before the step.
 """
 
 import contextlib
@@ -21,8 +21,9 @@ Tensors = list[Tensor] | tuple[Tensor, ...]
 """What torch's foreach functions take and return."""
 
 
-# Numbers that are updated together. Parts reuse each other's temporary memory; with all parameters at once, each step
-# gets it from the system again, and LAMB's step on ResNet-50 takes 1.5 times as long on one CPU core.
+# Parameter elements that are updated together. Parts reuse each other's temporary memory. If all parameters are updated
+# at once, each step requests it from the system again, and LAMB's step on ResNet-50 takes 1.5 times as long on one CPU
+# core.
 _PART_NUMBERS = 2**20
 
 
@@ -36,7 +37,7 @@ class GroupPart(NamedTuple):
 
 
 class GuardedOptimizer(torch.optim.Optimizer):
-    """A torch optimizer that obeys `found_inf` and `grad_scale`. A subclass defines `new_state` and `_update`."""
+    """A torch optimizer that supports `found_inf` and `grad_scale`. A subclass defines `new_state` and `_update`."""
 
     _step_supports_amp_scaling = True  # read by GradScaler, which otherwise waits for the device itself
 

@@ -33,7 +33,7 @@ class LAMB(GuardedOptimizer):
         return {
             "exp_avg": torch.zeros_like(parameter),
             "exp_avg_sq": torch.zeros_like(parameter),
-            # Not "step": load_state_dict would leave that on the CPU, where the file had it.
+            # Not "step": load_state_dict would leave a tensor of that name on the CPU, where it is in the file.
             "num_steps": torch.zeros((), device=parameter.device),
         }
 
@@ -52,7 +52,7 @@ def _update_part(part: GroupPart, gradients: Tensors) -> None:
     torch._foreach_lerp_(averages, gradients, 1 - beta1)
     torch._foreach_mul_(squares, beta2)
     torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)
-    # The first count serves all: the parameters of a group have gradients in the same steps.
+    # The first count is used for all: the parameters of a group have gradients in the same steps.
     correction1, correction2 = (-torch.expm1(counts[0] * math.log(beta)) for beta in (beta1, beta2))  # 1 - beta ** n
     roots = torch._foreach_sqrt(squares)
     torch._foreach_div_(roots, correction2.sqrt())

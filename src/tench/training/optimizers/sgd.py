@@ -33,8 +33,8 @@ def update(part: GroupPart, gradients: Tensors, bad: Tensor | None, lr: float, w
 class SGD(GuardedOptimizer):
     """torch.optim.SGD, except that its first update can be skipped too.
 
-    If that is skipped, torch's fused form starts its momentum with uninitialised memory (2.13: `momentum_buffer_list[i]
-    = torch.empty_like(g)`), and a loss scale is most often too large in the first step.
+    If the first update is skipped, torch's fused form starts its momentum with uninitialised memory (2.13:
+    `momentum_buffer_list[i] = torch.empty_like(g)`), and a loss scale is most often too large in the first step.
     """
 
     def __init__(

@@ -47,7 +47,7 @@ def test_a_record_too_large_for_mxnet_is_refused(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(TenchError) as error:
         RecordIO(content_of([1])).frame(ImageRecord("train", 0, bytes(77)))
     assert str(error.value) == (
-        "cat/0.jpg: has 77 bytes, but an MXNet record holds at most 100. Store it smaller (--max-side), or "
+        "cat/0.jpg has 77 bytes, but an MXNet record can have at most 100. Store it smaller (--max-side), or "
         "choose another layout."
     )
     RecordIO(content_of([1])).frame(ImageRecord("train", 0, bytes(76)))

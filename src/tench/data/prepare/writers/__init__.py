@@ -48,7 +48,7 @@ class ImageRecord:
 
 
 class Shards(Protocol):
-    """A layout of files that hold many images each."""
+    """A layout of files that contain many images each."""
 
     needs_info: bool
     end: bytes

@@ -1,7 +1,7 @@
 """Class folders, `train/CLASS/FILE`, as torchvision's ImageFolder and most programs read them.
 
-Images without labels go into `SPLIT/images`. `classes.txt` holds the order and the names of the classes; other programs
-do without it and sort the folders.
+Images without labels go into `SPLIT/images`. `classes.txt` contains the order and the names of the classes; other
+programs ignore it and sort the folders.
 """
 
 from collections.abc import Mapping, Sequence

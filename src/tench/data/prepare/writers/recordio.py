@@ -45,10 +45,10 @@ class RecordIO:
         size = len(head) + len(record.data)
         if size > _MAX_RECORD_BYTES:
             raise TenchError(
-                f"{content.names[split][row]}: has {len(record.data):,} bytes, but an MXNet record holds at most "
+                f"{content.names[split][row]} has {len(record.data):,} bytes, but an MXNet record can have at most "
                 f"{_MAX_RECORD_BYTES:,}. Store it smaller (--max-side), or choose another layout."
             )
-        # The word counts only at multiples of 4, and the head ends at one. `in` takes at least ten times as long.
+        # The word matters only at multiples of 4, and the head ends at one. `in` takes at least ten times as long.
         words = np.frombuffer(record.data, "<u4", len(record.data) // 4)
         if MAGIC in head or (words == _MAGIC_WORD).any():
             return frames(head + record.data)

@@ -1,9 +1,10 @@
-"""TFRecord files with the fifteen keys of Slim, which include those of the official converter: for all readers.
+"""TFRecord files with the fifteen keys of Slim, which include those of the official converter, so that all readers can
+use them.
 
     train-00000-of-01024, validation-00000-of-00128; labels.txt, in which 0 is the background
 
 Labels count from 1; -1 means none. `image/class/synset` holds the class id, if classes have names; `image/class/text`
-its name for people. Colours, channels and format are those of the stored image; the original converters always write
+its display name. Colours, channels and format are those of the stored image; the original converters always write
 RGB, 3 and JPEG. Images without boxes have empty lists. The image comes last in a record, so that a reader that needs
 everything else reads one block.
 Sources: tensorflow/tpu, tools/datasets/imagenet_to_gcs.py; tensorflow/models, research/slim/datasets/

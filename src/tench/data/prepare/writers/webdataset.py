@@ -3,7 +3,7 @@
 A sample's name ends at the first dot of the file name, so other dots become `_`, and names that then collide get a
 number. If that happens, or if images have several labels or boxes, every sample also has a `.json` with the whole name,
 the labels and the boxes. Headers are POSIX ustar, or GNU for long names; owner, time and mode are constant, so that
-equal images give equal files. Source: webdataset's tariterators.py; POSIX.1-2008, pax.
+equal images produce equal files. Source: webdataset's tariterators.py; POSIX.1-2008, pax.
 """
 
 import functools
@@ -17,7 +17,7 @@ from tench.data.prepare.writers import Content, ImageRecord
 
 _ZEROS = bytes(BLOCK)
 _MAX_NAME_BYTES = 100
-"""The longest name that a plain header holds."""
+"""The longest name that a plain header can contain."""
 
 
 class WebDataset:
