@@ -10,7 +10,7 @@ NAMES = {id(form): name for name, (_, form) in FORMS.items()}
 
 
 def filled(page: str) -> str:
-    """The page with the tables between its two marks."""
+    """The page with the tables inserted between its two marks."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     return f"{before}{begin}\n\n{tables()}\n{end}{after}"
@@ -22,15 +22,15 @@ def tables() -> str:
     )
     readers = {published.name.split()[0].strip(",") for published in TORCHVISION}
     return (
-        f"torchvision knows {len(readers)} datasets for classification. {len(read_right())} of them are read, and "
-        "the others are refused with a remedy.\n\n"
+        f"torchvision has readers for {len(readers)} classification datasets. tench reads {len(read_right())} of them "
+        "and refuses the others with a remedy.\n\n"
         f"{table(TORCHVISION)}\nSets that torchvision has no reader for:\n\n{table(ELSEWHERE)}\n"
         f"torchvision's other datasets are not for classification. {outside}.\n"
     )
 
 
 def read_right() -> set[str]:
-    """torchvision's readers of which some form is read."""
+    """The torchvision readers whose dataset is read in at least one form."""
     return {
         published.name.split()[0].strip(",")
         for published in TORCHVISION

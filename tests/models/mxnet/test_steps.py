@@ -1,4 +1,4 @@
-"""Tables of steps: the size that they leave is the one that torch's own layers leave."""
+"""Tables of steps give the same output size as torch's own layers."""
 
 import pytest
 import torch
