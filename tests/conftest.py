@@ -39,7 +39,10 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _sigint_has_a_handler() -> Iterator[None]:
-    """Tests send SIGINT to themselves and to child processes, but a background job of a shell starts with it ignored."""
+    """Restore the handler of SIGINT, which tests send to themselves and child processes.
+
+    It is ignored if the tests run in a background job of a shell.
+    """
     before = signal.getsignal(signal.SIGINT)
     if before == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -175,7 +175,7 @@ def test_a_public_type_is_exported_under_its_own_name() -> None:
     assert [name for name, kind in kinds.items() if inspect.isclass(kind) and kind.__name__ != name] == []
 
 
-def test_dir_and_type_checkers_know_the_same_names() -> None:
+def test_dir_and_type_checkers_see_the_public_names() -> None:
     assert set(NAMES) <= set(dir(tench))
     tree = ast.parse(Path(tench.__file__).read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))

@@ -62,7 +62,7 @@ NAMES = {name_of(path) for path in MODULES}
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The modules of tench that a file imports, including those inside functions but not those for type checkers only."""
+    """The modules of tench that a file imports, also inside functions, except those for type checkers only."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for_types = {
         id(inner)
@@ -100,7 +100,7 @@ def allowed(layer: str) -> set[str]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_imports_only_from_layers_below_its_own(path: Path) -> None:
+def test_a_module_imports_only_from_its_own_layer_and_those_below(path: Path) -> None:
     layer = layer_of(name_of(path))
     assert {*(found for found in imported(path) if layer_of(found) not in allowed(layer))} == set()
 
@@ -112,7 +112,7 @@ def data_layer_of(module: str) -> int:
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.is_relative_to(PACKAGE / "data")], ids=name_of)
-def test_a_module_of_data_imports_only_from_packages_below_its_own(path: Path) -> None:
+def test_a_module_of_data_imports_only_from_its_own_layer_and_those_below(path: Path) -> None:
     name = name_of(path)
     if name == "tench.data":
         return

@@ -50,7 +50,7 @@ def test_omitted_values_come_from_the_recipe() -> None:
     recipe = Recipe().replace(arch="mlp", batch_size=5, precision="fp32", memory_format="auto")
     (row,) = bench_train(recipe=recipe, device="cpu", seconds=0.01).rows
     assert (row.arch, row.image_size, row.batch_size, row.precision) == ("mlp", 28, 5, "fp32")
-    assert row.memory_format == "nchw", "compile must be decided as in training"
+    assert row.memory_format == "nchw", "memory_format must be decided as in training"
 
 
 def test_out_of_memory_is_a_row_and_earlier_rows_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

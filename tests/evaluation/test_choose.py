@@ -41,7 +41,10 @@ def write_images(folder: Path, classes: str, count: int, seed: int = 0, suffix: 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A dataset `set` of 3 classes of 10 images, and two runs on it: `fraction` holds out 3 of each class, `per-class` 2."""
+    """A dataset `set` of 3 classes of 10 images, and two runs on it.
+
+    The run `fraction` holds out 3 images of each class, `per-class` 2.
+    """
     folder = tmp_path_factory.mktemp("original")
     write_images(folder / "set", "a b c", 10)
     with pytest.MonkeyPatch.context() as patch:

@@ -26,7 +26,7 @@ def image_folder(folder: Path, **options: Any) -> Any:
 
 
 def compare(folder: Path, images: Sequence[Stored], classes: Sequence[str]) -> None:
-    """Check that ImageFolder finds every image once, with its bytes, in its class's folder. classes: the sorted folders."""
+    """Check that ImageFolder finds every image once, with its bytes and class. classes: the sorted folder names."""
     found = image_folder(folder, loader=lambda path: Path(path).read_bytes())
     assert found.classes == sorted(classes)
     by_key = {Path(path).relative_to(folder).as_posix(): found[row] for row, (path, _) in enumerate(found.samples)}

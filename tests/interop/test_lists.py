@@ -1,7 +1,7 @@
 """Lists written by `tench prepare`, read by the rules of the programs that they are for.
 
 Those programs are old or need their own machine, so what each does with a line is reimplemented here from its source.
-The lists for MXNet, and those for NNabla (by DALI), are read by the programs themselves in test_mxnet.py and test_dali.py.
+MXNet itself reads the lists for MXNet in test_mxnet.py, and DALI reads those for NNabla in test_dali.py.
 """
 
 import csv
@@ -71,7 +71,7 @@ def imagenet_to_gcs(folder: Path) -> dict[str, Listed]:
 
 
 def compare(found: Listed, images: Sequence[Stored], labels: Sequence[int] | None = None) -> None:
-    """Check that every image is listed once and its file has its bytes. labels: if they differ from the dataset's own."""
+    """Check that every image is listed once and its file has its bytes. labels: expected ones, if not the dataset's."""
     assert len(found) == len({path for path, _ in found}) == len(images)
     listed = sorted((hashlib.sha256(path.read_bytes()).hexdigest(), label) for path, label in found)
     wanted = labels if labels is not None else [image.label for image in images]

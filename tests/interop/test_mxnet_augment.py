@@ -54,7 +54,7 @@ def photos() -> list[Pixels]:
 
 @pytest.fixture
 def augmented(tmp_path: Path, ask: Ask) -> Augmented:
-    """A function that returns the photographs as augmented by MXNet, (3, side, side, 3), for each (side, parameters)."""
+    """A function that augments the photographs with MXNet: (3, side, side, 3) for each (side, parameters)."""
     for number, size in enumerate(SIZES):
         path = tmp_path / f"photos/train/{number}/0.png"
         path.parent.mkdir(parents=True)

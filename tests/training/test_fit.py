@@ -1,4 +1,4 @@
-"""The training loop as a whole. As a script (-m tests.training.test_fit RUN), this file trains until a test kills it."""
+"""The whole training loop. As a script (-m tests.training.test_fit RUN), this file trains until a test kills it."""
 
 import contextlib
 import csv

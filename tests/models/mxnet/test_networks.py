@@ -17,8 +17,8 @@ from tench.models.mxnet import source
 from tench.models.registry import source_of
 from tench.models.source import ModelOptions
 
-# Counted by MXNet 1.9.1 in its own symbols, including scale and shift of each batch norm. The first five have 10 classes
-# and 28 px, the others 1000 classes and 224 or 299 px.
+# Counted by MXNet 1.9.1 in its own symbols, including scale and shift of each batch norm. The first five have 10
+# classes and 28 px, the others 1000 classes and 224 or 299 px.
 PARAMETERS = {
     "mlp": 109_386,
     "lenet": 431_080,
