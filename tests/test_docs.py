@@ -135,7 +135,7 @@ def contributed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the package with the changes shown in CONTRIBUTING.md."""
     git = shutil.which("git")
     if git is None:
-        pytest.skip("git is not installed, which applies the changes")
+        pytest.skip("needs git to apply the changes")
     copy = tmp_path_factory.mktemp("contributed")
     shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "docs", copy / "docs")

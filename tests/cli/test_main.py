@@ -36,7 +36,7 @@ def test_evaluate_json_has_the_documented_keys(digits_run: Path, capsys: pytest.
     assert result["loss"] > 0
 
 
-def test_a_training_that_ends_within_an_epoch_counts_that_epoch(
+def test_training_that_ends_within_an_epoch_counts_that_epoch(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "digits", "-a", "mlp", "--epochs", "0.5", "--run", str(tmp_path / "run")]) == 0

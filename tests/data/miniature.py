@@ -1,9 +1,9 @@
 """Build a miniature ILSVRC2012 and a miniature Kaggle tree from crops of scikit-learn's two photographs.
 
-Each writes what the real thing contains, with its traps: an outer archive of unsorted class archives, a val archive in
-another order than its names, a devkit whose numbering agrees with the sorted order nowhere, two classes of one name, a
-class that val lacks, a PNG and a CMYK JPEG under the suffix .JPEG, a grey and a truncated JPEG, boxes that are
-reversed, empty, outside or of another class. `photographs` is the truth that tables are compared with.
+Both contain the difficult cases of the real dataset: an outer archive of unsorted class archives, a val archive that is
+not sorted by name, a devkit whose numbering never agrees with the sorted order, two classes with the same name, a class
+without val images, a PNG and a CMYK JPEG with the suffix .JPEG, a grey and a truncated JPEG, and boxes that are
+reversed, empty, outside the image or of another class. Tables are compared with `photographs`.
 """
 
 import functools
@@ -146,7 +146,7 @@ write = write_folder
 def meta_mat(numbers: dict[str, int] | None = None, *, later: bool = False, **changes: Any) -> bytes:
     """The devkit's list of classes, as scipy writes it for MATLAB. later: in the form of 2014 and after.
 
-    numbers: by WordNet id, where they should be others. changes: of a field of every class.
+    numbers: class numbers to change, by WordNet id. changes: new values of a field, for every class.
     """
     from scipy.io import savemat
 
@@ -259,10 +259,7 @@ def train_annotations() -> dict[str, bytes]:
 
 TRAIN_BOXES: dict[str, list[list[float]]] = {
     "n01440764/n01440764_10026.JPEG": [[0.2, 0.125, 0.6, 0.625]],
-    "n01440764/n01440764_9.JPEG": [
-        [0.2, 0.125, 0.6, 0.625],
-        [0.0, 0.0, 1.0, 1.0],
-    ],  # the corners of the first are swapped in the file
+    "n01440764/n01440764_9.JPEG": [[0.2, 0.125, 0.6, 0.625], [0.0, 0.0, 1.0, 1.0]],  # the first is stored reversed
     "n02119789/n02119789_10026.JPEG": [[0.0, 0.1, 1.0, 0.9]],  # extends past the image in the file
     "n02119789/n02119789_9.JPEG": [],  # one box is empty, one is outside the image
     "n02119789/n02119789_2933.JPEG": [[0.0, 0.0, 0.5, 0.5]],  # the other box is of another class

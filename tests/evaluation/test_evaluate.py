@@ -167,9 +167,7 @@ def test_the_error_about_a_missing_split_lists_the_existing_ones(trained: Path, 
 
 def test_classes_in_a_different_order_are_matched_by_name(trained: Path, sets: Path) -> None:
     classifier = load(trained / "whole", "cpu")
-    found = evaluate(
-        classifier, str(sets / "some")
-    )  # its labels are b: 0, d: 1; those of the model are a: 0, b: 1, ...
+    found = evaluate(classifier, str(sets / "some"))  # labels b: 0, d: 1; in the model a: 0, b: 1, ...
     files = sorted((sets / "some").glob("*/*.png"))
     assert found.images == len(files) == 12
     assert (found.top1, found.loss) == pytest.approx(by_hand(classifier, files), rel=1e-4)

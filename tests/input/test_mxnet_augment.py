@@ -166,9 +166,8 @@ def test_colours_change_within_their_ranges_in_all_six_orders(monkeypatch: pytes
     hls = np.array([call[0] for call in shifts])
     assert (np.abs(hls) <= (36, 20, 50)).all()
     assert (np.abs(hls).max(axis=0) > (29, 16, 40)).all()
-    assert np.abs(hls / (36, 20, 50)).std(axis=0) == pytest.approx(
-        0.27, abs=0.05
-    )  # (u + 4 u') / 5 is rarely near the ends
+    # (u + 4 u') / 5 is rarely near the ends.
+    assert np.abs(hls / (36, 20, 50)).std(axis=0) == pytest.approx(0.27, abs=0.05)
     noise = np.array([call[0] for call in lights])
     assert noise.std(axis=0) == pytest.approx([0.1] * 3, abs=0.01)
     assert noise.mean(axis=0) == pytest.approx([0] * 3, abs=0.015)

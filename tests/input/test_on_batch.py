@@ -28,9 +28,8 @@ def test_images_are_erased_and_then_mixed() -> None:
     found, targets = OnBatch(ORDER, 5, NOISE, mix)(images, labels, 4)
     erased, same = OnBatch(ORDER, 5, NOISE)(images, labels, 4)
     assert same is labels
-    draws = uniforms(
-        3, 1, np.array([1]), 5, Stream.MIX_OF_BATCH
-    )  # with 3 steps per epoch, the second step of the second epoch
+    # With 3 steps per epoch, this is the second step of the second epoch.
+    draws = uniforms(3, 1, np.array([1]), 5, Stream.MIX_OF_BATCH)
     expected = mix.apply(erased, labels, 5, mix.drawn(draws, 18, 14))
     assert torch.equal(found, expected[0])
     assert torch.equal(targets, expected[1])
@@ -73,9 +72,7 @@ def test_the_images_of_a_pair_are_mixed_alike_and_the_middle_one_of_an_odd_batch
     found, targets = on_batch(images, torch.arange(7), 0)
     assert torch.equal(targets, targets.flip(0, 1))
     torch.testing.assert_close(found[3], images[3])
-    torch.testing.assert_close(
-        found + found.flip(0), images + images.flip(0)
-    )  # the shares of the two images add up to 1
+    torch.testing.assert_close(found + found.flip(0), images + images.flip(0))  # the two shares add up to 1
 
 
 def test_a_batch_of_one_stays_unchanged() -> None:

@@ -97,7 +97,7 @@ def of_folder(folder: Path) -> Made:
 
 
 def odd_names(folder: Path, photos: Made, *, spaces: bool = True) -> Made:
-    """A dataset with very long names, and with umlauts, dots, quotes and spaces in names. Most lists cannot have spaces."""
+    """A dataset with long names, and with umlauts, dots, quotes and spaces, which most lists cannot hold, in names."""
     pictures = [image.data for image in photos.images["train"] if image.opened().format == "JPEG"]
     files = {
         f"{class_id}/{file}": pictures[(7 * label + number) % len(pictures)]

@@ -70,13 +70,8 @@ def test_pytorchs_imagenet_example_trains_on_our_folders(photos: Made, prepare: 
     done = run(command, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     batches = re.findall(r"^(Epoch|Test): .*?\[(\d+)/(\d+)\]", done.stdout, re.MULTILINE)
-    assert batches == [
-        ("Epoch", "1", "3"),
-        ("Epoch", "2", "3"),
-        ("Epoch", "3", "3"),
-        ("Test", "1", "1"),
-    ]  # the validation set has 6 images
-    assert re.search(
-        r"^ \* +Acc@1 \d+\.\d+ Acc@5 \d+\.\d+$", done.stdout, re.MULTILINE
-    )  # by chance, as there are so few images
+    # Batches of 6 images each.
+    assert batches == [("Epoch", "1", "3"), ("Epoch", "2", "3"), ("Epoch", "3", "3"), ("Test", "1", "1")]
+    # The accuracy is not checked: with so few images, it is chance.
+    assert re.search(r"^ \* +Acc@1 \d+\.\d+ Acc@5 \d+\.\d+$", done.stdout, re.MULTILINE)
     assert (tmp_path / "checkpoint.pth.tar").exists()

@@ -86,7 +86,7 @@ def test_without_randomness_the_pixels_equal_mxnets(augmented: Augmented) -> Non
 
 
 @pytest.mark.parametrize("which", range(3))
-def test_every_colour_change_of_mxnet_is_in_our_range_of_factors(augmented: Augmented, which: int) -> None:
+def test_every_colour_change_of_mxnet_is_within_our_range_of_factors(augmented: Augmented, which: int) -> None:
     name = ("brightness", "contrast", "saturation")[which]
     (theirs,) = augmented([(40, f"{name}=0.4")])
     for image, expected in zip(photos(), theirs, strict=True):
@@ -96,7 +96,7 @@ def test_every_colour_change_of_mxnet_is_in_our_range_of_factors(augmented: Augm
 
 
 @pytest.mark.parametrize("which", range(3))
-def test_every_hls_change_of_mxnet_is_in_our_range_of_shifts(augmented: Augmented, which: int) -> None:
+def test_every_hls_change_of_mxnet_is_within_our_range_of_shifts(augmented: Augmented, which: int) -> None:
     (theirs,) = augmented([(40, f"random_{'hls'[which]}=30")])
     for image, expected in zip(photos(), theirs, strict=True):
         centre = rendered(MXNetAugment(size=40), image)

@@ -38,11 +38,8 @@ def is_normal(weight: Tensor) -> bool:
     ("name", "normal", "variance"),
     [
         ("mxnet", True, lambda fan_in, fan_out: 2 / fan_in),
-        (
-            "xavier",
-            False,
-            lambda fan_in, fan_out: 3 / ((fan_in + fan_out) / 2) / 3,
-        ),  # variance of a uniform distribution: half-width^2 / 3
+        # The variance of a uniform distribution is half-width^2 / 3.
+        ("xavier", False, lambda fan_in, fan_out: 3 / ((fan_in + fan_out) / 2) / 3),
         ("msra", True, lambda fan_in, fan_out: 2 / (1 + 0.25**2) / ((fan_in + fan_out) / 2)),
         ("normal", True, lambda fan_in, fan_out: 0.01**2),
         ("uniform", False, lambda fan_in, fan_out: 0.07**2 / 3),

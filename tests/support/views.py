@@ -22,7 +22,7 @@ def photo_array(channels: int = 3) -> Pixels:
 def assert_resized_like_torch(found: Pixels, theirs: Any) -> None:
     """Compare with torch's antialiased resizing of uint8, (H, W, C).
 
-    On CPUs with AVX2, torch computes in integers, as tench does. On others it computes in float32 and may be off by one.
+    On CPUs with AVX2, torch computes in integers, as tench does. On others, it uses float32 and may be off by one.
     """
     levels_off = 0 if torch.backends.cpu.get_cpu_capability().startswith("AVX") else 1
     assert found.shape == tuple(theirs.shape)

@@ -226,7 +226,7 @@ def test_cutout_of_a_bgr_network_fills_with_the_mean_in_rgb() -> None:
         ("resnet18", 3, "rgb"),
     ],
 )
-def test_a_network_with_bgr_in_its_name_takes_bgr_images_and_this_is_logged(
+def test_a_network_with_bgr_in_its_name_gets_bgr_images_and_this_is_logged(
     arch: str, channels: int, order: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "tench")

@@ -175,7 +175,7 @@ def test_the_members_of_a_tar_are_listed_in_the_pass_that_builds_the_index(
 
 @INDEXED
 def test_the_file_is_read_once(packed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gzip_index, "decompressed", lambda *_: pytest.fail("a second reading"))
+    monkeypatch.setattr(gzip_index, "decompressed", lambda *_: pytest.fail("the file was read a second time"))
     index_of(packed["gzip -6"], tmp_path)
 
 

@@ -474,7 +474,7 @@ def test_a_pattern_for_too_many_files_is_an_error(tmp_path: Path, braces: str) -
         open_pattern(tmp_path / braces, tmp_path)
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="a file of Linux")
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs /proc/self/mem")
 def test_a_file_that_fails_while_it_is_read_is_named(tmp_path: Path) -> None:
     assert refusal(Path("/proc/self/mem"), tmp_path / "spool") == (
         "/proc/self/mem: cannot be read (Input/output error)."

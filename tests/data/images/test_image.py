@@ -134,7 +134,7 @@ def test_a_photograph_decodes_to_pillows_pixels(name: str) -> None:
 def test_the_photographs_of_the_reference_records_decode_to_pillows_pixels() -> None:
     files = sorted((SHARED / "golden" / "records" / "images").glob("*/*.JPEG"))
     if not files:
-        pytest.skip(f"no photographs in {SHARED}/golden/records/images")
+        pytest.skip(f"needs the photographs in {SHARED}/golden/records/images")
     for file in files:
         assert np.array_equal(decode(file.read_bytes()), with_pillow(file.read_bytes())), file
 
@@ -142,7 +142,7 @@ def test_the_photographs_of_the_reference_records_decode_to_pillows_pixels() -> 
 def test_photographs_from_a_tar_decode_to_pillows_pixels() -> None:
     path = SHARED / "data" / "photos.tar"
     if not path.exists():
-        pytest.skip(f"{path} is not there")
+        pytest.skip(f"needs {path}")
     with tarfile.open(path) as tar:
         streams = [tar.extractfile(member) for member in tar.getmembers() if member.isfile()]
         photos = [stream.read() for stream in streams[::10] if stream]
@@ -315,7 +315,7 @@ CUT = {"PNG": {}, "GIF": {}, "WEBP": {}, "BMP": {}, "TIFF": {"compression": "tif
 @pytest.mark.parametrize("kind", CUT)
 def test_a_truncated_image_is_an_error_or_complete_but_never_partly_filled(kind: str) -> None:
     image = CHINA.crop((0, 0, 17, 13))
-    image.info.clear()  # without its colour profile, whose loss from the end of a TIFF would do no harm
+    image.info.clear()  # drop the colour profile: truncating a TIFF only within it is harmless
     data = encoded(image, kind, **CUT[kind])
     whole = decode(data)
     num_errors = 0
@@ -639,7 +639,7 @@ def test_a_row_that_cannot_be_read_is_not_called_a_bad_image(tmp_path: Path) -> 
 # Damaged images that are used all the same.
 
 
-def test_a_truncated_jpeg_is_decoded_as_far_as_it_goes_if_its_row_is_flagged(tmp_path: Path) -> None:
+def test_a_truncated_jpeg_is_decoded_as_far_as_possible_if_its_row_is_flagged(tmp_path: Path) -> None:
     whole = PHOTOS["china.jpg"]
     cut = whole[: len(whole) // 2]
     with pytest.raises(ImageError, match="truncated JPEG"):

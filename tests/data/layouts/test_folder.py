@@ -427,9 +427,7 @@ def test_a_class_folder_may_be_a_link(tmp_path: Path) -> None:
 def test_a_link_to_a_folder_above_is_not_entered_again(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "cat/deep/1.jpg", "dog/1.jpg")
     (path / "cat/deep/up").symlink_to(path / "cat")
-    (path / "cat/again").symlink_to(
-        path / "cat/deep"
-    )  # this link leads to a folder that is not above it, so it is entered under its own name
+    (path / "cat/again").symlink_to(path / "cat/deep")  # not a folder above it, so it is entered under its own name
     assert read(path).splits["train"].keys() == ["cat/again/1.jpg", "cat/deep/1.jpg", "dog/1.jpg"]
 
 

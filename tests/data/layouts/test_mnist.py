@@ -337,7 +337,7 @@ def test_a_changed_file_gives_a_table_or_a_refusal(data: st.DataObject, small_gz
     assert not message or str(small_gzipped_files) in message
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"lacks the real MNIST files in {REAL}")
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"needs the real MNIST files in {REAL}")
 def test_the_real_mnist_matches_what_gzip_and_numpy_read(tmp_path: Path) -> None:
     assert recognise(REAL)
     contents = read(REAL, tmp_path / "spool")

@@ -351,9 +351,7 @@ def test_files_that_are_missing_from_a_set_are_an_error_that_names_them(tmp_path
         (tmp_path / f"set/train-{number:05}-of-00012.tfrecord").write_bytes(framed(example(image(1, "a", f"{number}"))))
     assert "1 of the 12 files of train are missing: train-00005-of-00012.tfrecord. Copy" in refusal(tmp_path / "set")
     (tmp_path / "set/train-00004-of-00012.tfrecord").write_bytes(b"")
-    (tmp_path / "set/train-00005-of-00012.tfrecord").write_bytes(
-        b""
-    )  # an empty file, as written if there are more files than images
+    (tmp_path / "set/train-00005-of-00012.tfrecord").write_bytes(b"")  # empty if there are more files than images
     assert len(read(tmp_path / "set").splits["train"]) == 10
 
 

@@ -287,7 +287,7 @@ def test_two_folders_that_differ_only_in_case_show_that_a_disk_does_not_ignore_i
     for name in ("Set", "sET"):
         (tmp_path / name).mkdir(exist_ok=True)
     if len(list(tmp_path.iterdir())) < 2:
-        pytest.skip("needs a disk that tells Set and sET apart")
+        pytest.skip("needs a disk that distinguishes Set and sET")
     check_names(["a.jpg", "A.jpg"], tmp_path / "Set", "file")
 
 

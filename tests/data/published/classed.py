@@ -58,7 +58,7 @@ def eurosat(m: Miniature) -> None:
 
 
 def gtsrb(m: Miniature) -> None:
-    """The training images of each class are in a folder with a CSV of their own; one CSV has the labels of test."""
+    """The training images of each class are in a folder with its own CSV. Another CSV has the labels of test."""
     head = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
     for label in (0, 1, 14):
         for training in ("GTSRB/Training", "GTSRB/Final_Training/Images"):

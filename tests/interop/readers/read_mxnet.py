@@ -5,8 +5,8 @@
 Output: {file: {"in turn": [...], "by key": {...}, "rewritten": ..., "lines": {...}}}
 
 in turn: the records as MXRecordIO finds them one after the other. by key: the records as MXIndexedRecordIO finds them
-by the keys of the `.idx`. rewritten: the SHA-256 of the file that MXNet writes from them. lines: the `.lst` as im2rec.py
-reads it; a FILE.lst has only these. With --pixels, {"iterated": [...]} is added: WIDTH labels for each image, as one
+by the keys of the `.idx`. rewritten: the SHA-256 of the file that MXNet writes from them. lines: the `.lst` as read by
+im2rec.py; a FILE.lst has only these. With --pixels, {"iterated": [...]} is added: WIDTH labels for each image, as one
 ImageRecordIter over all files returns them. Its pixels, SIDE x SIDE, are written to FILE.npy.
 """
 

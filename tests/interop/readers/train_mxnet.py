@@ -31,7 +31,8 @@ def main() -> None:
             optimizer.lr = float(rate)
             now = [mx.nd.array(gradients[name][step]) for name in starts]
             if optimizer.aggregate_num:
-                # One call for all parameters: LARS compares the learning rate with the previous call's, even in the same step.
+                # One call for all parameters: LARS compares the learning rate with that of the previous call, even in
+                # the same step.
                 optimizer.aggregate_num = len(names)
                 update([*names], now, [*weights.values()])
             else:
