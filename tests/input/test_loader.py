@@ -326,9 +326,8 @@ def test_the_memory_of_a_batch_is_reused_once_it_is_unreferenced(train: Table) -
     order = Order(num_rows=len(train), batch_size=6)
     with Loader(train, VIEWS[0], order, channels=3, threads=1) as loader:
         places = {batch.images.data_ptr() for epoch in range(20) for batch in loader.batches(epoch)}
-    assert (
-        len(places) <= loader._ahead + 3
-    )  # those prepared ahead, the current one, the previous one, and one just released
+    # Those prepared ahead, the current one, the previous one, and one just released.
+    assert len(places) <= loader._ahead + 3
 
 
 def test_the_loader_does_not_change_the_number_of_torchs_threads(train: Table) -> None:

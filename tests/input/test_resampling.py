@@ -54,9 +54,8 @@ def test_antialiased_resizing_equals_torchvisions_and_bilinear_equals_pillows_up
     found = resized(image, new_height, new_width, interpolation)
     tensor = torch.from_numpy(image.copy()).permute(2, 0, 1)
     assert_resized_like_torch(found, tensor_resize(tensor, new_height, new_width, interpolation).permute(1, 2, 0))
-    if (
-        interpolation == "bilinear"
-    ):  # bicubic sums are clipped to 0 and 255 after each pass, and the order of the passes differs
+    # Bicubic sums are clipped to 0 and 255 after each pass, and the order of the passes differs.
+    if interpolation == "bilinear":
         assert np.abs(found.astype(int) - pillow(image.copy(), new_height, new_width)).max() <= 2
 
 

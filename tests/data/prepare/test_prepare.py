@@ -218,9 +218,8 @@ def test_parts_of_train_become_val_and_test(tmp_path: Path) -> None:
     assert together == PHOTOS["train"]
     assert sum(map(len, found.values())) == len(together)
     assert set(found) == {"train", "val", "test"}
-    assert (
-        len({class_id for class_id, _ in found["val"].values()}) == len(miniature.CLASSES) - 1
-    )  # one class has a single image
+    # One class has a single image.
+    assert len({class_id for class_id, _ in found["val"].values()}) == len(miniature.CLASSES) - 1
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
