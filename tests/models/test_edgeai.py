@@ -209,7 +209,7 @@ def test_dropout_is_off_except_in_v3_and_can_be_enabled(arch: str, rate: float) 
 @pytest.mark.parametrize(
     ("options", "name"), [(ModelOptions(dropout=0.1), "dropout"), (ModelOptions(drop_path=0.1), "drop_path")]
 )
-def test_a_resnet_has_no_dropout_rates(options: ModelOptions, name: str) -> None:
+def test_a_resnet_has_no_rates(options: ModelOptions, name: str) -> None:
     with pytest.raises(UsageError, match=rf"edgeai:resnet50_x1 has no {name} to set to 0\.1: leave it out\."):
         create("edgeai:resnet50_x1", num_classes=10, image_size=64, options=options)
 

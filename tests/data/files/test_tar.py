@@ -257,8 +257,7 @@ def test_a_size_larger_than_any_disk_is_an_error(tmp_path: Path, size: bytes) ->
     (tmp_path / "set.tar").write_bytes(header(b"cat/a.jpg", size) + END)
     assert refusal(tmp_path / "set.tar").startswith(f"{WHERE}: 'cat/a.jpg' needs bytes 512-")
     content = header(b"cat/a.jpg", size) + END
-    # No end is given, as for a compressed archive.
-    with pytest.raises(TenchError, match=f"{WHERE}: ends before byte "):
+    with pytest.raises(TenchError, match=f"{WHERE}: ends before byte "):  # a compressed archive: its end is not known
         list(members(lambda length, offset: content[offset : offset + length], 0, None, WHERE))
 
 

@@ -22,9 +22,9 @@ def tables() -> str:
     )
     readers = {published.name.split()[0].strip(",") for published in TORCHVISION}
     return (
-        f"torchvision has readers for {len(readers)} classification datasets. tench reads {len(read_right())} of them "
-        "and refuses the others with a remedy.\n\n"
-        f"{table(TORCHVISION)}\nSets that torchvision has no reader for:\n\n{table(ELSEWHERE)}\n"
+        f"torchvision has readers for {len(readers)} classification datasets. tench reads {len(read_right())} of them; "
+        "for the others, the error says what to do.\n\n"
+        f"{table(TORCHVISION)}\nDatasets for which torchvision has no reader:\n\n{table(ELSEWHERE)}\n"
         f"torchvision's other datasets are not for classification. {outside}.\n"
     )
 
