@@ -133,4 +133,4 @@ def test_each_kind_of_layer_is_counted_by_its_arithmetic(network: nn.Module, mac
     assert counted.total == macs
     has_convolution = any(isinstance(part, nn.modules.conv._ConvNd) for part in network.modules())
     assert counted.convolutions == (macs if has_convolution else 0)
-    assert network.training, "counting leaves the mode as it was"
+    assert network.training, "counting must not change the mode"

@@ -54,7 +54,7 @@ def test_the_name_of_a_resnet_is_its_number_of_layers_with_weights(depth: int) -
             network = create(arch, num_classes=10, image_size=32)
         layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
         shortcuts = [layer for layer in layers if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)]
-        assert len(shortcuts) == 3, "the first unit of every stage, also where shapes match"
+        assert len(shortcuts) == 3, "the first unit of every stage has one, even if the shapes match"
         assert len(layers) - len(shortcuts) == depth
 
 
@@ -117,7 +117,7 @@ def test_a_fixed_scale_stays_one_through_training_with_weight_decay() -> None:
     (norm(torch.randn(4, 3, 5, 5)) ** 3).sum().backward()
     optimizer.step()
     assert norm.weight.tolist() == [1, 1, 1]
-    assert norm.bias.any(), "the shift is trained"
+    assert norm.bias.any(), "the shift must be trained"
 
 
 @pytest.mark.parametrize("assign", [False, True])

@@ -88,7 +88,7 @@ def test_the_recipe_pytorch_examples_has_the_losses_of_a_plain_loop(resnet: nn.M
         optimizer.step()
         expected.append(loss.item())
     found = losses_of_tench(resnet, fp32("pytorch-examples"), few)
-    assert expected[-1] < expected[0] / 2, "it learns"
+    assert expected[-1] < expected[0] / 2, "the loss must fall"
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=0)
 
 
