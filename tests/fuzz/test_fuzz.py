@@ -127,5 +127,6 @@ def test_an_unchanged_source_opens_and_every_image_decodes(name: str, tmp_path: 
 
 @pytest.mark.parametrize("name", SEEDS)
 def test_a_changed_source_is_read_or_refused(name: str, child: Child) -> None:
-    failures = child.failures(name, CHANGES)
-    assert not failures, f"{len(failures)} of {CHANGES}:\n\n" + "\n\n".join(failures)
+    changes = CHANGES // 4 if name == "hdf5" else CHANGES  # it starts Python for each file
+    failures = child.failures(name, changes)
+    assert not failures, f"{len(failures)} of {changes}:\n\n" + "\n\n".join(failures)

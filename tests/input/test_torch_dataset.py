@@ -177,7 +177,7 @@ def test_unlabelled_images_have_the_label_minus_one(photo_folder: Path, tmp_path
     assert test[0][1] == -1
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [0, 1])  # torch waits 5 s for each worker after an error
 def test_an_error_names_the_bad_image(photo_folder: Path, tmp_path: Path, num_workers: int) -> None:
     shutil.copytree(photo_folder, tmp_path / "photos")
     bad = tmp_path / "photos/train/roof/3.jpg"

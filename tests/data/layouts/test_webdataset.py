@@ -668,7 +668,7 @@ def test_a_shard_that_shrinks_while_it_is_read_is_an_error(tmp_path: Path) -> No
     os.truncate(shard, 3 * 512)
     with pytest.raises(TenchError) as error:
         webdataset.read(tree)
-    assert str(error.value).endswith(": became shorter while being read.")
+    assert str(error.value).endswith(" became shorter while it was being read. Try again.")
 
 
 def test_a_shard_that_vanishes_is_an_error(tmp_path: Path) -> None:
