@@ -33,11 +33,12 @@ demo: install
 	  && $(BIN)/python $(ROOT)examples/digit_pictures.py $${run}pictures \
 	  && $(BIN)/tench predict $$run $${run}pictures --top 2
 
+# Some environments turn bytecode files off; the hundreds of processes that the tests start would all compile our modules.
 # One process more than there are cores, because some tests wait; at most 8. `worksteal` keeps a file's tests, and the
 # runs they share, together until a process has none left.
 PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))')
 test: install lint types
-	cd $(ROOT) && $(BIN)/python -m pytest -q -n $(PROCESSES) --dist worksteal
+	cd $(ROOT) && PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n $(PROCESSES) --dist worksteal
 
 # Like the tests, but with 100,000 changes for each reader instead of 40, and with no time limit for a test.
 fuzz: install

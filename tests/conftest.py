@@ -1,4 +1,4 @@
-"""Fixtures that all tests share: the environment they run in, and small class folders of real photographs."""
+"""Fixtures for all tests: the environment they run in, and small class folders of real photographs."""
 
 import shutil
 import signal
@@ -17,7 +17,7 @@ from tests.own import CODE, OwnModule
 SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
 
 
-# A loaded machine may take any time for an example. The limit of pytest-timeout holds all the same.
+# On a loaded machine, an example may take any time. The time limit of pytest-timeout still applies.
 settings.register_profile("tench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tench")
 
@@ -26,8 +26,8 @@ settings.load_profile("tench")
 def _one_thread() -> Iterator[None]:
     """Let torch use one thread, here and in the processes that tests start.
 
-    On images of a few pixels a second thread only costs time, a hundredfold if the cores are shared; and pytest-xdist
-    already runs a test on each core.
+    On images of a few pixels, a second thread only costs time: a hundredfold if the cores are shared. Besides,
+    pytest-xdist already runs a test on each core.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -39,7 +39,10 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _sigint_has_a_handler() -> Iterator[None]:
-    """Tests send SIGINT to themselves and to children, but a shell's background job starts with it ignored."""
+    """Restore the handler of SIGINT, which tests send to themselves and child processes.
+
+    It is ignored if the tests run in a background job of a shell.
+    """
     before = signal.getsignal(signal.SIGINT)
     if before == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -55,7 +58,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def own_module(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnModule]:
-    """A module of a user's own code, importable in this test only."""
+    """A module of the user's own code that only this test can import."""
     folder = tmp_path_factory.mktemp("own")
     name = f"own_{folder.name}"
     (folder / f"{name}.py").write_text(CODE)
@@ -66,7 +69,7 @@ def own_module(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """A clock that replaces time.monotonic and that the test moves."""
+    """A clock that replaces time.monotonic; the test advances it."""
     clock = Clock()
     monkeypatch.setattr("time.monotonic", clock)
     return clock
@@ -81,7 +84,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Class folders of 24 real images: 3 classes, 6 for train and 2 for val each, all of different sizes.
+    """Class folders of 24 real images of different sizes: 3 classes, with 6 images for train and 2 for val each.
 
     In train, roof/0.jpg is a grey JPEG, petal/1.jpg a CMYK JPEG and water/2.png a PNG.
     """

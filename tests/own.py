@@ -1,4 +1,4 @@
-"""A module of a user's own code, for the tests of networks, losses and augmentations that are not ours."""
+"""A module of the user's own code, for tests of the user's networks, losses and augmentations."""
 
 import dataclasses
 from pathlib import Path
@@ -55,7 +55,7 @@ def noise(images, targets):
 
 @dataclasses.dataclass(frozen=True)
 class OwnModule:
-    """An importable module that holds CODE."""
+    """An importable module that contains CODE."""
 
     name: str
     path: Path

@@ -1,4 +1,4 @@
-"""The public names: each is documented, typed and has an example that runs; docs/api.md lists them."""
+"""The public names: each is documented and typed, has an example that runs, and is listed in docs/api.md."""
 
 import ast
 import doctest
@@ -42,7 +42,7 @@ def documented(name: str) -> list[tuple[str, Any]]:
     return [(name, found), *below]
 
 
-def test_dir_lists_the_public_names_and_no_module_that_happens_to_be_imported() -> None:
+def test_dir_lists_the_public_names_and_no_other_imported_module() -> None:
     assert [name for name in dir(tench) if not name.startswith("__")] == NAMES
 
 
@@ -51,7 +51,7 @@ def test_each_public_name_and_each_member_has_a_docstring(name: str) -> None:
     without = []
     for called, found in documented(name):
         text = vars(found).get("__doc__") if inspect.isclass(found) else found.__doc__
-        if not text or text.startswith(f"{name}("):  # what a dataclass or a NamedTuple has by itself
+        if not text or text.startswith(f"{name}("):  # defined by every dataclass or NamedTuple
             without.append(called)
     assert without == []
 
@@ -79,7 +79,7 @@ def examples(found: Any) -> list[doctest.Example]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_public_name_has_an_example(name: str) -> None:
-    assert examples(getattr(tench, name)), f"the docstring of tench.{name} shows no use of it"
+    assert examples(getattr(tench, name)), f"the docstring of tench.{name} has no example"
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_all_examples_use_existing_names_and_parameters(name: str) -> None:
                     assert used in tench.__all__
                 if isinstance(node, ast.Call) and (called := chain(node.func)) is not None:
                     if called.startswith("Stop"):
-                        continue  # an exception, whose signature is Python's
+                        continue  # an exception, which has Python's signature
                     parameters = {one.arg: None for one in node.keywords if one.arg is not None}
                     inspect.signature(getattr(tench, called)).bind(*node.args, **parameters)
 
@@ -135,7 +135,7 @@ def test_the_page_lists_each_public_name_once() -> None:
     assert sorted(heads) == NAMES
 
 
-def test_links_on_the_page_lead_to_its_headings() -> None:
+def test_links_on_the_page_lead_to_existing_headings() -> None:
     text = (ROOT / "docs/api.md").read_text()
     anchors = {re.sub(r"[^\w-]", "", head.lower().replace(" ", "-")) for head in re.findall(r"^#+ (.*)", text, re.M)}
     assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
@@ -170,12 +170,12 @@ def test_no_other_type_has_the_name_of_a_public_one() -> None:
     assert others == []
 
 
-def test_a_public_type_has_the_name_it_is_exported_under() -> None:
+def test_a_public_type_is_exported_under_its_own_name() -> None:
     kinds = {name: getattr(tench, name) for name in NAMES}
     assert [name for name, kind in kinds.items() if inspect.isclass(kind) and kind.__name__ != name] == []
 
 
-def test_names_are_listed_by_dir_and_known_to_type_checkers() -> None:
+def test_dir_and_type_checkers_see_the_public_names() -> None:
     assert set(NAMES) <= set(dir(tench))
     tree = ast.parse(Path(tench.__file__).read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))

@@ -1,4 +1,4 @@
-"""The public functions refuse arguments of a wrong type in one sentence, before they read anything."""
+"""The public functions refuse arguments of the wrong type in one sentence, before they read anything."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -60,7 +60,7 @@ def test_a_value_of_the_type_is_accepted(value: object, kind: Any) -> None:
         ("", str | os.PathLike[str], "it is an empty string. Pass a string or a path."),
     ],
 )
-def test_a_value_of_another_type_is_refused(value: object, kind: Any, message: str) -> None:
+def test_a_value_of_the_wrong_type_is_refused(value: object, kind: Any, message: str) -> None:
     assert error_of(require_type)(value, kind, "it") == message
 
 
@@ -120,7 +120,7 @@ def test_a_decorated_function_checks_each_parameter_but_those_it_checks_itself()
         lambda wrong: tench.open_source("digits").as_torch("train", wrong),
     ],
 )
-def test_every_public_function_refuses_a_wrong_type_by_name(
+def test_every_public_function_refuses_a_wrong_type_and_names_the_argument(
     call: Callable[[Any], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -139,6 +139,6 @@ def test_every_public_function_refuses_a_wrong_type_by_name(
         lambda: tench.fit("digits", run=""),
     ],
 )
-def test_an_empty_path_is_not_the_current_directory(call: Callable[[], object]) -> None:
+def test_an_empty_path_does_not_mean_the_current_directory(call: Callable[[], object]) -> None:
     with pytest.raises(UsageError, match=r"^\w+ is an empty string\. Pass "):
         call()

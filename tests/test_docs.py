@@ -1,4 +1,4 @@
-"""What README and docs/ show is what works."""
+"""The commands and code in README and docs/ work as shown."""
 
 import importlib.util
 import json
@@ -23,7 +23,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def environment(cache: Path) -> dict[str, str]:
-    """This one, with our commands first on the path and a cache of its own."""
+    """This environment, with our commands first on the path and a separate cache."""
     scripts = str(Path(sys.executable).parent)
     return {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "TENCH_CACHE": str(cache)}
 
@@ -55,7 +55,7 @@ def test_every_block_of_the_page_runs(page: str, count: int, tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     blocks = [block for block in BLOCK.findall((ROOT / "docs" / page).read_text()) if block[0] != "text"]
     assert len(blocks) >= count
-    names = {"__name__": "__main__"}  # shared by the blocks of a page, as in a session of a reader
+    names = {"__name__": "__main__"}  # shared by all blocks of a page, as in a reader's session
     for language, block in blocks:
         if language == "console":
             for command in commands(block):
@@ -104,7 +104,7 @@ def test_the_generated_pages_are_current(page: str, tmp_path: Path) -> None:
 def test_every_link_has_a_target(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", BLOCK.sub("", page.read_text())):
         if not target.startswith(("http://", "https://")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+            assert (page.parent / target).exists(), f"{page.name} links to {target}, which does not exist"
 
 
 def test_the_page_on_training_names_every_recipe_with_its_network() -> None:
@@ -132,10 +132,10 @@ def test_the_loader_tables_match_the_measurements() -> None:
 
 @pytest.fixture(scope="module")
 def contributed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package with the changes that CONTRIBUTING.md shows."""
+    """A copy of the package with the changes shown in CONTRIBUTING.md."""
     git = shutil.which("git")
     if git is None:
-        pytest.skip("git is not installed, which applies the changes")
+        pytest.skip("needs git to apply the changes")
     copy = tmp_path_factory.mktemp("contributed")
     shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "docs", copy / "docs")
@@ -149,7 +149,7 @@ def contributed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tench_of(copy: Path, *arguments: str | Path, code: int = 0) -> str:
-    """What a command prints, run by the package in a copy."""
+    """The output of a command that is run by the package in a copy."""
     command = [sys.executable, "-m", "tench", *map(str, arguments)]
     done = processes.run(command, cwd=copy, env={"PYTHONPATH": str(copy / "src")})
     assert done.returncode == code, done.stderr
@@ -175,7 +175,7 @@ def test_the_layout_that_contributing_shows_reads_its_files(contributed: Path, t
     )
 
 
-def test_the_network_augmentation_and_recipe_that_contributing_shows_train(contributed: Path) -> None:
+def test_training_works_with_the_network_augmentation_and_recipe_that_contributing_shows(contributed: Path) -> None:
     assert "583,978" in tench_of(contributed, "models", "allcnn")
     options = ["--recipe", "mnist-allcnn", "--image-size", "8", "--epochs", "0.1", "--grey", "0.5", "--run", "run"]
     assert "allcnn" in tench_of(contributed, "train", "digits", *options)

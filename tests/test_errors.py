@@ -14,5 +14,5 @@ from tench.errors import counted
         (3, "box", "3 boxes"),
     ],
 )
-def test_a_count_has_its_noun_in_the_singular_or_plural(count: int, noun: str, text: str) -> None:
+def test_a_counted_noun_is_in_the_singular_or_plural(count: int, noun: str, text: str) -> None:
     assert counted(count, noun) == text

@@ -1,4 +1,4 @@
-"""Every script in examples/ that trains runs as its first lines say, and learns."""
+"""Every script in examples/ that trains runs as its header says, and learns."""
 
 import importlib.util
 import re
@@ -20,7 +20,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def shown(script: str, *arguments: object, folder: Path) -> str:
-    """What an example prints. One that does not end within ten minutes is killed."""
+    """The output of an example, which is killed after ten minutes."""
     if (needed := NEEDS.get(script)) and importlib.util.find_spec(needed) is None:
         pytest.skip(f"needs the package {needed}: pip install 'tench[dev]'")
     command = [sys.executable, "-c", RUN, str(EXAMPLES / f"{script}.py"), *map(str, arguments)]
@@ -30,7 +30,7 @@ def shown(script: str, *arguments: object, folder: Path) -> str:
 
 
 def top1(text: str, epochs: int) -> float:
-    """The accuracy of the last epoch, of those that were asked for."""
+    """The accuracy after the last epoch, after checking the number of epochs."""
     found = re.findall(r"^epoch (\d+)(?:/\d+)?  val top-1 (\d+\.\d+)%$", text, re.MULTILINE)
     assert [int(epoch) for epoch, _ in found] == list(range(1, epochs + 1))
     return float(found[-1][1])
@@ -54,9 +54,9 @@ def test_the_example_trains_on_a_folder_of_photographs(
     (tmp_path / "small.yaml").write_text("input:\n  image_size: 24\nmodel:\n  arch: resnet20\n")
     arguments = [photo_folder, *options, "--arch", "resnet20", "--epochs", 1, "--batch-size", 6]
     text = shown(script, *arguments, folder=tmp_path)
-    assert round(top1(text, epochs=1) * 6 / 100, 1).is_integer()  # of six images
+    assert round(top1(text, epochs=1) * 6 / 100, 1).is_integer()  # there are six images
 
 
 def test_every_training_example_is_tested() -> None:
-    ours = {path.stem for path in EXAMPLES.glob("*_train.py")} - {"keras_train"}  # in tests/interop
+    ours = {path.stem for path in EXAMPLES.glob("*_train.py")} - {"keras_train"}  # tested in tests/interop
     assert ours == {"pytorch_train", "dataloader_train", "lightning_train", "accelerate_train"}

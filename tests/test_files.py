@@ -22,7 +22,7 @@ def names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 
 
-def test_a_file_gets_its_final_name_only_when_it_is_complete(tmp_path: Path) -> None:
+def test_a_file_only_gets_its_final_name_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with complete_file(path) as part:
         part.write_bytes(b"half")
@@ -78,7 +78,7 @@ def test_folders_above_a_file_are_created(tmp_path: Path) -> None:
     assert (tmp_path / "a/b/file").read_text() == "text"
 
 
-def test_text_is_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+def test_text_is_utf_8_in_any_locale(tmp_path: Path) -> None:
     write_text(tmp_path / "file", "Schleie \U0001f41f\n")
     assert (tmp_path / "file").read_bytes() == b"Schleie \xf0\x9f\x90\x9f\n"
 
@@ -97,7 +97,7 @@ def test_the_umask_decides_who_may_read_a_file(tmp_path: Path, mask: int, mode: 
 def test_a_file_created_with_private_permissions_gets_the_mode_of_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
-        with complete_file(tmp_path / "file") as part:  # as safetensors writes: a new file of mode 0600
+        with complete_file(tmp_path / "file") as part:  # safetensors writes a new file with mode 0600
             part.unlink()
             os.close(os.open(part, os.O_WRONLY | os.O_CREAT, 0o600))
     finally:
@@ -129,7 +129,7 @@ def test_two_writers_of_the_same_file_do_not_interfere(tmp_path: Path) -> None:
         assert first != second
         first.write_text("first")
         second.write_text("second")
-    assert path.read_text() == "first"  # whose block ended last
+    assert path.read_text() == "first"  # the writer whose block ended last
     assert names(tmp_path) == ["file"]
 
 
@@ -148,7 +148,7 @@ def test_a_writable_file_is_accepted(tmp_path: Path) -> None:
     assert names(tmp_path) == ["old"]
 
 
-def test_an_unwritable_file_is_refused_before_the_work(tmp_path: Path) -> None:
+def test_an_unwritable_file_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"file/rates: the table cannot be written there: .*file is not writable"):
         require_place(tmp_path / "file/rates", "the table")
@@ -159,7 +159,7 @@ def test_an_unwritable_file_is_refused_before_the_work(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_recognised_in_the_errors_of_libraries(tmp_path: Path) -> None:
-    """safetensors writes the number into its text; torch raises another error while it handles the first."""
+    """safetensors puts the error number into its message; torch raises another error while handling the first."""
     path = tmp_path / "file"
     errors = {
         OSError(errno.ENOSPC, "No space left on device"): "the disk is full",
@@ -184,7 +184,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
     return error
 
 
-def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_stands_for_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert user_path("~/runs/x") == tmp_path / "runs/x"
     assert user_path("runs/~") == Path("runs/~")

@@ -1,4 +1,4 @@
-"""Imports run one way, and what must answer at once imports little."""
+"""Imports go in one direction, and commands that must answer quickly import little."""
 
 import ast
 import importlib.metadata
@@ -17,7 +17,7 @@ import tench
 
 PACKAGE = Path(tench.__file__).parent
 LAYERS = ("data", "input", "models", "weights", "run", "evaluation", "training", "bench", "cli")
-"""Each imports only from itself and from those before it."""
+"""Each layer may import only from itself and from those before it."""
 DATA_LAYERS = (
     ("options", "handled", "keys", "limits"),
     ("table",),
@@ -33,9 +33,9 @@ DATA_LAYERS = (
     ("check",),
     ("policy", "info", "exif"),
     ("prepare",),
-    ("image", "picture", "tfrecord"),  # former homes, kept for scripts
+    ("image", "picture", "tfrecord"),  # former locations, kept for existing scripts
 )
-"""The same inside `data`."""
+"""The same for the packages inside `data`."""
 HELPERS = (
     "arguments",
     "errors",
@@ -49,7 +49,7 @@ HELPERS = (
     "progress",
     "compat",
 )
-"""Modules at the top that all may import, and that import only each other."""
+"""Top-level modules that every module may import, and that import only each other."""
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 
@@ -62,7 +62,7 @@ NAMES = {name_of(path) for path in MODULES}
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The modules of tench that a file imports, also inside functions, but not those for type checkers alone."""
+    """The modules of tench that a file imports, also inside functions, except those for type checkers only."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for_types = {
         id(inner)
@@ -77,7 +77,7 @@ def imported(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "tench")
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are written with their whole name"
+            assert node.level == 0, f"{path}: imports must use the full module name"
             if node.module and node.module.split(".")[0] == "tench":
                 for alias in node.names:
                     whole = f"{node.module}.{alias.name}"
@@ -93,14 +93,14 @@ def allowed(layer: str) -> set[str]:
     if layer in LAYERS:
         return {"", *HELPERS, *LAYERS[: LAYERS.index(layer) + 1], *(["doctor"] if layer == "cli" else [])}
     return {
-        "": set(),  # it imports when a name is used
+        "": set(),  # it imports modules when a name is used
         "__main__": {"cli"},
         "doctor": {"", *HELPERS, *LAYERS[: LAYERS.index("cli")]},
     }.get(layer, {"", *HELPERS})
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_imports_only_from_folders_above_its_own(path: Path) -> None:
+def test_a_module_imports_only_from_its_own_layer_and_those_below(path: Path) -> None:
     layer = layer_of(name_of(path))
     assert {*(found for found in imported(path) if layer_of(found) not in allowed(layer))} == set()
 
@@ -112,7 +112,7 @@ def data_layer_of(module: str) -> int:
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.is_relative_to(PACKAGE / "data")], ids=name_of)
-def test_a_module_of_data_imports_only_from_packages_above_its_own(path: Path) -> None:
+def test_a_module_of_data_imports_only_from_its_own_layer_and_those_below(path: Path) -> None:
     name = name_of(path)
     if name == "tench.data":
         return
@@ -157,8 +157,8 @@ def loaded_after(code: str) -> set[str]:
     return set(json.loads(result.stdout.splitlines()[-1]))
 
 
-def test_only_as_torch_imports_from_above_while_it_runs() -> None:
-    """`Dataset.as_torch` is the one exception to the layers: a method of data that makes an object of torch."""
+def test_only_as_torch_imports_from_a_higher_layer_when_it_is_called() -> None:
+    """`Dataset.as_torch` is the only exception to the layers: a method in `data` that returns a PyTorch dataset."""
     late = {
         name_of(path): found
         for path in MODULES
@@ -182,7 +182,7 @@ def test_every_imported_library_is_a_dependency() -> None:
                 found = {home.lower().replace("_", "-") for home in homes.get(name, [name])}
                 if not found & declared:
                     unknown.add(name)
-    assert unknown == {"scipy", "IPython"}  # scikit-learn requires scipy; a notebook has IPython
+    assert unknown == {"scipy", "IPython"}  # scikit-learn requires scipy; notebooks provide IPython
 
 
 def test_data_never_imports_torch() -> None:

@@ -26,7 +26,7 @@ GIB = 2**30
 
 @pytest.fixture
 def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A made /sys/fs/cgroup, empty at first, in whose root this process is until own.txt tells another path."""
+    """A fake /sys/fs/cgroup, empty at first. The process is in its root unless own.txt names another path."""
     monkeypatch.setattr(machine, "_CGROUP", tmp_path)
     monkeypatch.setattr(machine, "_OWN_CGROUPS", tmp_path / "own.txt")
     return tmp_path
@@ -100,7 +100,7 @@ def test_cores_are_those_of_the_affinity_mask_within_the_quota_rounded_up(
     assert num_cores() == cores
 
 
-def test_without_an_affinity_mask_all_cores_count(cgroup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_affinity_mask_all_cores_are_counted(cgroup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert num_cores() == 6
@@ -144,13 +144,13 @@ def test_available_memory_is_limited_by_the_smallest_of_the_cgroups(cgroup: Path
 
 @pytest.mark.parametrize("files", [v2(str(GIB), GIB - 1000, GIB // 2), v1(GIB, GIB - 1000, GIB // 2)])
 def test_files_that_the_kernel_can_drop_do_not_count_as_used_memory(cgroup: Path, files: dict[str, str]) -> None:
-    """After a pass over a dataset its pages fill the cgroup; they do not stand in anybody's way."""
+    """After a pass over a dataset, its pages fill the cgroup, but the kernel drops them when memory is needed."""
     write(cgroup, files)
     assert available_memory_bytes() == 1000 + GIB // 2
 
 
 @pytest.mark.parametrize("files", [{}, v2("max", 10, 0), v1(2**63 - 4096, 10, 0), v2("garbage", 10, 0)])
-def test_without_a_limit_the_systems_available_memory_counts(cgroup: Path, files: dict[str, str]) -> None:
+def test_without_a_limit_the_systems_available_memory_is_used(cgroup: Path, files: dict[str, str]) -> None:
     write(cgroup, files)
     found = available_memory_bytes()
     assert found is not None
@@ -177,7 +177,7 @@ def test_bf16_is_recognised_by_the_processors_flags(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((7, 0), False), ((7, 5), False), ((8, 0), True), ((9, 0), True)])
-def test_gpus_before_ampere_have_no_bf16_although_torch_emulates_it(
+def test_gpus_before_ampere_have_no_bf16_even_though_torch_emulates_it(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], expected: bool
 ) -> None:
     of_device = {torch.device("cuda:1"): capability}
@@ -185,7 +185,7 @@ def test_gpus_before_ampere_have_no_bf16_although_torch_emulates_it(
     assert has_bf16(torch.device("cuda:1")) == expected
 
 
-def test_on_a_gpu_cudnn_tries_its_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_gpu_cudnn_benchmarks_its_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
     tune(torch.device("cuda"))
     assert torch.backends.cudnn.benchmark
@@ -200,7 +200,7 @@ def test_running_out_of_memory_is_recognised_by_torchs_message() -> None:
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
-def test_another_error_is_not_mistaken_for_a_lack_of_memory() -> None:
+def test_another_error_is_not_mistaken_for_running_out_of_memory() -> None:
     with pytest.raises(ValueError, match=r"^shapes$"), memory_suffices("A step", "Take fewer images."):
         raise ValueError("shapes")
 
@@ -215,7 +215,7 @@ def test_cpu_is_a_device_and_auto_is_an_available_device() -> None:
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "cpu:x", "CUDA"])
-def test_a_name_of_no_device_is_a_usage_error(name: str) -> None:
+def test_a_name_that_is_not_a_device_is_a_usage_error(name: str) -> None:
     with pytest.raises(UsageError) as error:
         choose_device(name)
     assert str(error.value) == f"--device {name}: no such device. Expected auto, cpu, cuda or cuda:1."
@@ -231,14 +231,14 @@ def test_an_unavailable_device_is_a_usage_error() -> None:
 
 
 @pytest.mark.parametrize("name", ["mps", "meta", "xpu:0"])
-def test_another_kind_of_device_is_refused_although_torch_has_it(name: str) -> None:
+def test_another_kind_of_device_is_refused_even_if_torch_has_it(name: str) -> None:
     with pytest.raises(UsageError) as error:
         choose_device(name)
     assert str(error.value) == f"--device {name}: tench supports only cpu and cuda. Name one of them, or auto."
 
 
 def test_freed_memory_is_kept_if_the_c_library_supports_it() -> None:
-    # In a process of its own: what it tells the C library cannot be taken back.
+    # In a separate process, because the setting of the C library cannot be undone.
     script = """
 import ctypes, os
 import torch

@@ -1,4 +1,4 @@
-"""Names of the user's code, and what an import of it may do."""
+"""Names of the user's own code, and what importing it may do."""
 
 import functools
 import sys
@@ -32,7 +32,7 @@ def test_code_is_named_by_module_and_function(text: str, expected: bool) -> None
     assert names_code(text) == expected
 
 
-def test_a_function_that_can_be_imported_gets_its_module_and_name(own_module: OwnModule) -> None:
+def test_a_function_that_can_be_imported_is_named_by_its_module_and_name(own_module: OwnModule) -> None:
     small = import_code(f"{own_module.name}:small")
     assert code_name(small) == f"{own_module.name}:small"
     assert code_name(torch.nn.Linear) == "torch.nn.modules.linear:Linear"
@@ -117,7 +117,7 @@ def test_an_error_names_the_users_line_and_not_that_of_a_library(own_module: Own
     assert str(failed.value).endswith(f"({own_module.path}, line {line}).")
 
 
-def test_running_out_of_memory_is_not_an_error_of_the_code() -> None:
+def test_running_out_of_memory_is_not_an_error_in_the_code() -> None:
     with pytest.raises(torch.OutOfMemoryError), errors_name("mine", "called"):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 

@@ -1,4 +1,4 @@
-"""Threads do the work, and the results come in order."""
+"""Threads do the work, and results are returned in order."""
 
 import threading
 import time
@@ -18,13 +18,13 @@ def slow_first(task: int) -> int:
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 @pytest.mark.parametrize("count", [0, 1, 5, 60])
-def test_results_come_with_their_tasks_in_the_order_of_the_tasks(threads: int, count: int) -> None:
+def test_results_are_returned_with_their_tasks_in_the_order_of_the_tasks(threads: int, count: int) -> None:
     results = in_order(slow_first, range(count), threads=threads, name="squares")
     assert list(results) == [(task, task * task) for task in range(count)]
 
 
 def test_as_many_tasks_run_at_once_as_there_are_threads() -> None:
-    together = threading.Barrier(3, timeout=DEADLINE_SECONDS)  # each waits until two others are there
+    together = threading.Barrier(3, timeout=DEADLINE_SECONDS)  # each waits for two others
 
     def meet(task: int) -> str:
         together.wait()

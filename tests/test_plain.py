@@ -1,4 +1,4 @@
-"""Values from files are checked against types once, and errors are short whatever was found."""
+"""Values from files are checked against types once, and errors are short whatever the file contains."""
 
 import dataclasses
 import os
@@ -76,7 +76,7 @@ def test_a_value_is_shown_in_a_few_words_however_large_it_is() -> None:
 
 
 @pytest.mark.parametrize("text", ["[" * 20_000, '{"a":' * 20_000, "", "{", b"\xff\xfe", "1" * 5000, "nul"])
-def test_invalid_or_too_deeply_nested_json_is_a_value_error(text: str | bytes) -> None:
+def test_invalid_or_very_deeply_nested_json_is_a_value_error(text: str | bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         parse_json(text)
 

@@ -1,4 +1,4 @@
-"""What reaches a terminal is printable, whatever files and classes are called."""
+"""All output to a terminal is printable, whatever the names of files and classes."""
 
 import io
 import json
@@ -59,7 +59,7 @@ def test_guarded_streams_escape_output_and_are_restored(monkeypatch: pytest.Monk
     assert error.getvalue() == "two\nlines\\x07\n"
 
 
-def test_an_error_of_several_lines_escapes_newlines_in_names_only(
+def test_an_error_of_several_lines_only_escapes_newlines_in_names(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(_: object) -> int:
@@ -137,7 +137,7 @@ def test_names_of_classes_and_files_are_escaped_on_the_terminal(
             assert "dog\\ntench info: all is well" in found.out
 
 
-def test_names_that_look_like_formulas_are_quoted_in_csv_for_spreadsheets_only(
+def test_names_that_look_like_formulas_are_only_quoted_in_csv_for_spreadsheets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tench.files import spreadsheet_cell

@@ -14,7 +14,7 @@ class Terminal(io.StringIO):
 
 
 def terminal_as_stderr(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """Call this in the test, not in a fixture: pytest replaces stderr between the two."""
+    """Replace stderr. Call this in the test, not in a fixture, because pytest replaces stderr between the two."""
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
@@ -130,7 +130,7 @@ def test_a_long_note_is_shown_in_full_on_a_narrow_terminal(clock: Clock, monkeyp
 
 
 class Shown:
-    """What a notebook's display() is given, and what it is updated to."""
+    """Records what is passed to a notebook's display() and its updates."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []

@@ -61,7 +61,7 @@ def test_a_named_folder_is_created(tmp_path: Path) -> None:
     assert folder.is_dir()
 
 
-def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused_and_unchanged(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"x")
     with pytest.raises(UsageError) as refused:
         Run.at(tmp_path)
@@ -71,7 +71,7 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
 
-def test_a_file_is_refused(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError) as refused:
         Run.at(tmp_path / "file")
@@ -123,7 +123,7 @@ def test_a_run_with_anything_in_it_is_not_discarded(run: Run) -> None:
     assert (run.folder / "notes.txt").exists()
 
 
-# metrics.jsonl and metrics.csv
+# metrics.jsonl and metrics.csv.
 
 
 def test_logged_lines_are_read_back_by_kind(run: Run) -> None:
@@ -194,7 +194,7 @@ def test_the_table_has_a_line_for_each_epoch_and_the_same_columns_whichever_are_
         ]
 
 
-# The checkpoint and the lock
+# The checkpoint and the lock.
 
 
 def test_a_checkpoint_is_loaded_as_it_was_saved(run: Run) -> None:
@@ -226,7 +226,7 @@ def test_a_run_is_locked_against_other_processes_until_the_block_ends(run: Run) 
         pass
 
 
-def test_a_lock_is_released_by_an_error(run: Run) -> None:
+def test_a_lock_is_released_after_an_error(run: Run) -> None:
     with pytest.raises(ValueError, match="stop"), run.lock():
         raise ValueError("stop")
     with run.lock():
@@ -246,7 +246,7 @@ def test_only_leftover_temporary_files_are_removed_from_a_run(run: Run) -> None:
     ours = [".last.ckpt.12345678.part", ".best.safetensors.0badf00d.part", ".metrics.csv.12345678.part"]
     for name in (*others, *ours):
         (run.folder / name).write_text("weeks of work")
-    with run.lock():  # there is no run yet
+    with run.lock():  # the folder is not a run yet
         assert {path.name for path in run.folder.iterdir()} >= {*others, *ours}
     run.begin("model: {}\n", {"data": {"source": "digits"}}, {"ids": ["a"]})
     with run.lock():

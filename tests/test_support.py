@@ -1,4 +1,4 @@
-"""The helpers in tests/support that other tests rely on to end."""
+"""The helpers in tests/support that keep other tests from hanging."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""Results to test with: one of `tench bench input`, and a way to measure that is interrupted."""
+"""Helpers for tests: a result of `tench bench input`, and a measurement that is interrupted."""
 
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from tench.bench.step import Measured
 
 
 def made_up(rows: Sequence[Row], shares: Mapping[str, float]) -> Result:
-    """Of 100 of 1,000 photographs, on two cores."""
+    """A made-up result for a sample of 100 of 1,000 photographs, on two cores."""
     return Result(
         source="/data/flowers",
         split="train",
@@ -31,7 +31,7 @@ def made_up(rows: Sequence[Row], shares: Mapping[str, float]) -> Result:
 def interrupted_after_a_row(
     found: Sequence[Any], measured: Measured
 ) -> Callable[[Mapping[str, Any], float, Callable[[], None]], dict[str, Measured]]:
-    """In place of `in_turns`: gives `measured` for all, and once there is a row in `found`, Ctrl-C comes."""
+    """A replacement for `in_turns`. It returns `measured` for all, and sends Ctrl-C once `found` has a row."""
 
     def in_turns(makers: Mapping[str, Any], seconds: float, done: Callable[[], None]) -> dict[str, Measured]:
         if found:

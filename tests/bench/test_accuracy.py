@@ -10,16 +10,16 @@ from tench.errors import UsageError
 ROOT = Path(__file__).parents[2]
 
 
-def test_torchvisions_are_those_of_the_installed_package_at_the_usual_size() -> None:
+def test_torchvisions_accuracies_match_the_installed_package_at_the_usual_size() -> None:
     found = {one.weights: one for one in accuracies("resnet50") if one.whose == "torchvision"}
     for weights in import_torchvision().models.get_model_weights("resnet50"):
         assert 100 * found[weights.name].top1 == pytest.approx(weights.meta["_metrics"]["ImageNet-1K"]["acc@1"])
     at_224 = {one.weights for one in accuracies("regnet_y_16gf")}
     assert "IMAGENET1K_SWAG_LINEAR_V1" in at_224
-    assert "IMAGENET1K_SWAG_E2E_V1" not in at_224, "is of 384 px"
+    assert "IMAGENET1K_SWAG_E2E_V1" not in at_224, "was measured at 384 px"
 
 
-def test_weights_that_only_give_features_have_none() -> None:
+def test_weights_for_features_only_have_no_accuracy() -> None:
     assert {one.weights for one in accuracies("vgg16")} == {"IMAGENET1K_V1"}
 
 
@@ -38,7 +38,7 @@ def test_every_number_in_the_file_has_its_source() -> None:
         assert 0 < float(row["top1_percent"]) < 100
 
 
-def test_our_accuracies_are_those_the_benchmarks_measured() -> None:
+def test_our_accuracies_match_those_that_the_benchmarks_measured() -> None:
     with FILE.open(newline="") as file:
         ours = [row for row in csv.DictReader(file) if row["whose"] == "tench"]
     assert ours
@@ -49,7 +49,7 @@ def test_our_accuracies_are_those_the_benchmarks_measured() -> None:
         assert f"| {row['top1_percent']} % (" in measured
 
 
-def test_most_networks_have_no_known_accuracy_and_an_unknown_one_is_refused() -> None:
+def test_most_networks_have_no_known_accuracy_and_an_unknown_network_is_refused() -> None:
     assert accuracies("resnet10t") == []
     with pytest.raises(UsageError, match="No network is called 'resnet5o'"):
         accuracies("resnet5o")

@@ -20,7 +20,7 @@ BLUE, RED = (0x1F, 0x5F, 0xA8), (0xB0, 0x30, 0x30)
 
 
 def shown(colour: tuple[int, int, int], drawn: Result) -> set[tuple[int, int]]:
-    """(column, line) of all pixels of a colour."""
+    """(column, row) of all pixels of a colour."""
     pixels = np.asarray(chart(drawn))
     lines, columns = np.nonzero((pixels == colour).all(axis=2))
     return set(zip(columns.tolist(), lines.tolist(), strict=True))
@@ -28,7 +28,7 @@ def shown(colour: tuple[int, int, int], drawn: Result) -> set[tuple[int, int]]:
 
 def test_each_number_of_threads_is_a_point_at_its_rate() -> None:
     points = shown(BLUE, result({1: 500, 2: 750, 4: 1000}))
-    left, right, top, bottom = 90, 690, 50, 420  # of the axes, that end at 4 threads and 1,000 images/s
+    left, right, top, bottom = 90, 690, 50, 420  # the axes end at 4 threads and 1,000 images/s
     for threads, rate in ((1, 500), (2, 750), (4, 1000)):
         assert (left + threads * (right - left) // 4, round(bottom - rate / 1000 * (bottom - top))) in points
 

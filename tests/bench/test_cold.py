@@ -13,7 +13,7 @@ from tench.data.table import Classes, Dataset, Table
 
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
-    """Six photographs in one file, all of it in memory."""
+    """Six photographs in one file that is entirely in the page cache."""
     images = [(f"{number}", number % 2, photos.encoded(photos.part(300, 200, number))) for number in range(6)]
     dataset: Dataset = photos.dataset(tmp_path / "set", Classes.of(["a", "b"]), {"train": images})
     (tmp_path / "set" / "train.bin").read_bytes()
@@ -21,7 +21,7 @@ def table(tmp_path: Path) -> Table:
 
 
 def pages_in_memory(path: str) -> int:
-    """What the kernel's mincore says."""
+    """Which pages of a file are in memory, according to the kernel's mincore."""
     size = os.stat(path).st_size
     with open(path, "rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as mapped:
         buffer = np.frombuffer(mapped, np.uint8)
@@ -55,7 +55,7 @@ def test_distant_parts_of_the_file_stay_in_memory(tmp_path: Path) -> None:
 
 def test_dropping_without_effect_is_reported(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "posix_fadvise", lambda *_: None)
-    assert dropped(table) in ("kept", "unknown")  # unknown: the file system has no reads that do not wait
+    assert dropped(table) in ("kept", "unknown")  # None if the file system does not support non-blocking reads
 
 
 def test_without_the_system_call_the_answer_is_unknown(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ def test_every_stage_is_measured_and_the_whole_with_each_number_of_threads(found
     assert all(0 < row.rate.min <= row.rate.median <= row.rate.max for row in found.rows)
 
 
-def test_every_pass_is_over_the_sample(found: Result) -> None:
+def test_every_pass_covers_the_sample(found: Result) -> None:
     assert found.num_images == 18
     assert 16 <= found.sampled <= 18
     assert all(row.rate.images % found.sampled == 0 for row in found.rows)
@@ -52,7 +52,7 @@ def test_the_measurements_are_reported(found: Result, photo_folder: Path) -> Non
     assert [remedy.options for remedy in found.remedies] == list(candidates(32))
 
 
-def test_nothing_keeps_running_afterwards(found: Result) -> None:
+def test_nothing_continues_to_run_afterwards(found: Result) -> None:
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("tench-loader")]
 
 

@@ -36,7 +36,7 @@ def setting(view: View, *, images: int = 18, done: Callable[[], None] = lambda: 
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_a_pass_of_the_loader_is_over_whole_images_of_the_sample(threads: int, table: Table) -> None:
+def test_a_pass_of_the_loader_covers_whole_images_of_the_sample(threads: int, table: Table) -> None:
     passes = []
     (row,) = whole_rows(table, setting(RandomResizedCrop(size=32), done=lambda: passes.append(1)), threads)
     assert (row.stage, row.threads) == ("whole", threads)
@@ -62,7 +62,7 @@ def test_rates_from_disk_and_from_memory_are_measured_in_turns(table: Table) -> 
     assert (cold.stage, cold.rate.images, cold.threads, cold.memory_bytes) == ("whole-cold", 18, 2, None)
 
 
-def test_a_resident_sets_pass_is_over_whole_images_of_the_sample(table: Table) -> None:
+def test_a_pass_of_a_resident_dataset_covers_whole_images_of_the_sample(table: Table) -> None:
     view = PadCrop(size=16, pad=2)
     assert resident_row(table, view, setting(view, images=40), 1).rate.images == 36
 
@@ -110,7 +110,7 @@ def test_the_temporary_folder_is_gone_after_an_interrupt(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_remedys_gain_and_size_are_those_of_its_prepared_images(
+def test_the_gain_and_size_of_a_remedy_are_measured_on_its_prepared_images(
     dataset: Dataset, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran = []

@@ -11,7 +11,7 @@ from tench.bench import measure
 from tench.bench.measure import Rate, give_back_memory, memory_bytes, rates
 
 
-def test_a_rate_is_the_median_with_the_smallest_and_the_largest() -> None:
+def test_a_rate_has_the_median_the_smallest_and_the_largest_value() -> None:
     seconds = [0.5, 2.0, 1.0, 0.25, 4.0]
     rate = Rate.of(100, seconds)
     found = [100 / one for one in seconds]
@@ -19,7 +19,7 @@ def test_a_rate_is_the_median_with_the_smallest_and_the_largest() -> None:
     assert (rate.images, rate.repeats) == (100, 5)
 
 
-def test_passes_run_once_untimed_and_then_take_turns() -> None:
+def test_passes_are_warmed_up_once_and_then_take_turns() -> None:
     ran: list[str] = []
 
     def work(name: str, images: int) -> int:
@@ -53,7 +53,7 @@ def test_only_the_passes_themselves_are_timed(monkeypatch: pytest.MonkeyPatch) -
     assert (found["a"].min, found["a"].median, found["a"].max) == (5, 5, 5)
 
 
-def test_memory_counts_written_and_freed_pages() -> None:
+def test_memory_is_counted_for_written_and_freed_pages() -> None:
     give_back_memory()
     before = memory_bytes()
     if before is None:
@@ -69,12 +69,12 @@ def test_memory_counts_written_and_freed_pages() -> None:
     assert without < before + 8 * 2**20
 
 
-def test_memory_is_none_if_the_system_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_none_if_the_system_does_not_report_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "_PROC", tmp_path)
     assert memory_bytes() is None
 
 
-def test_the_memory_of_children_counts_too() -> None:
+def test_the_memory_of_child_processes_counts_too() -> None:
     before = memory_bytes()
     if before is None:
         pytest.skip("needs /proc/self/smaps_rollup, which this system does not have")

@@ -46,7 +46,7 @@ def test_out_of_memory_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (row["forward_note"], row["note"]) == (None, "out of memory")
 
 
-def test_a_network_that_cannot_be_trained_with_a_batch_has_its_forward_rate_and_the_reason() -> None:
+def test_a_network_that_cannot_be_trained_with_a_batch_size_has_its_forward_rate_and_the_reason() -> None:
     rows = bench_models(["skresnet18"], batch_sizes=[1, 2], precision="fp32", device="cpu", seconds=0.01)
     one, two = (row.to_json() for row in rows)
     assert (one["images_per_second"], one["memory_bytes"], one["forward_note"]) == (None, None, None)

@@ -27,7 +27,7 @@ def test_with_progressive_resizing_the_final_size_is_measured() -> None:
 
 
 @pytest.mark.parametrize("recipe", ["defaults", "finetune10", "mxnet-finetune"])
-def test_auto_is_the_network_of_a_training_without_weights(recipe: str) -> None:
+def test_auto_means_the_network_of_training_without_weights(recipe: str) -> None:
     asked = Recipe() if recipe == "defaults" else load_recipe(recipe)
     table = open_source("digits").splits["train"]
     assert network("auto", asked, 32, CPU).arch == resolve(asked, table, CPU).model.arch

@@ -11,7 +11,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def flops_a_second(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
-    """A device whose products and convolutions take their time by a clock that they set on; wait: seconds of one."""
+    """A fake device: matrix products, convolutions and waits (in seconds) advance a fake clock."""
     speeds = {"product": 1e12, "convolution": 1e12, "wait": 0.0}
     now = 0.0
 
@@ -51,8 +51,8 @@ def test_if_products_are_slow_a_smaller_one_is_used(flops_a_second: dict[str, fl
     assert found.product == pytest.approx(2.2e9)
 
 
-def test_the_time_of_launches_and_waits_barely_counts(flops_a_second: dict[str, float]) -> None:
-    """As on a GPU: a product takes less time than waiting for it."""
+def test_the_time_of_launches_and_waits_barely_affects_the_peak(flops_a_second: dict[str, float]) -> None:
+    """On a GPU, a product takes less time than waiting for it."""
     flops_a_second |= {"product": 8e14, "convolution": 6e14, "wait": 1e-3}
     found = peak("bf16", CPU)
     assert found.product == pytest.approx(8e14, rel=0.05)
@@ -66,7 +66,7 @@ def test_a_gpu_is_given_larger_matrices_and_maps(
 
     def randn(*shape: int | tuple[int, ...], device: torch.device) -> torch.Tensor:
         assert device.type == "cuda"
-        made = torch.empty(*shape, device="meta")  # type: ignore[arg-type]  # as torch takes them
+        made = torch.empty(*shape, device="meta")  # type: ignore[arg-type]  # torch accepts these shapes
         sizes.add(tuple(made.shape))
         return made
 

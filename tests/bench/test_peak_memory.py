@@ -9,7 +9,7 @@ from tench.bench.peak_memory import start_peak
 CPU = torch.device("cpu")
 
 
-def test_memory_that_was_returned_counts_too() -> None:
+def test_memory_that_was_freed_counts_too() -> None:
     taken = start_peak(CPU)
     if taken() is None:
         pytest.skip("needs /proc/self/clear_refs, which this system does not have")
@@ -24,7 +24,7 @@ def test_memory_that_was_returned_counts_too() -> None:
     assert again < 8 * 2**20
 
 
-def test_the_peak_is_none_if_the_system_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_peak_is_none_if_the_system_does_not_report_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peak_memory, "_SELF", tmp_path / "none")
     assert start_peak(CPU)() is None
 

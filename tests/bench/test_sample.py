@@ -14,7 +14,7 @@ def table() -> Table:
     return open_source("synthetic:images=200,size=8").splits["train"]
 
 
-def test_a_sample_has_every_image_once_if_time_allows(table: Table) -> None:
+def test_a_sample_contains_every_image_once_if_time_allows(table: Table) -> None:
     sample, images = choose(table, PadCrop(size=8, pad=1), 3, seconds=5.0)
     assert sample.keys() == table.keys()
     assert images >= len(table)

@@ -13,14 +13,14 @@ def point(gmacs: float, top1: float, weights: str = "float") -> tuple[ModelInfo,
 
 
 def shown(colour: tuple[int, int, int], known: Known) -> set[tuple[int, int]]:
-    """(column, line) of all pixels of a colour."""
+    """(column, row) of all pixels of a colour."""
     lines, columns = np.nonzero((np.asarray(scatter(known)) == colour).all(axis=2))
     return set(zip(columns.tolist(), lines.tolist(), strict=True))
 
 
-def test_each_accuracy_is_a_point_at_its_logarithm_of_gmacs() -> None:
+def test_each_accuracy_is_a_point_at_the_logarithm_of_its_gmacs() -> None:
     points = shown((0x1F, 0x5F, 0xA8), [point(0.5, 0.70), point(1, 0.75), point(8, 0.80)])
-    left, right, top, bottom = 90, 690, 50, 420  # of the axes, from 0.5 to 8 GMACs and 70 to 80 %
+    left, right, top, bottom = 90, 690, 50, 420  # the axes run from 0.5 to 8 GMACs and from 70 to 80 %
     for power, percent in ((-1, 70), (0, 75), (3, 80)):
         assert (
             round(left + (power + 1) / 4 * (right - left)),

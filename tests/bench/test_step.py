@@ -40,18 +40,18 @@ def test_a_training_step_computes_up_to_three_times_as_much_as_its_forward_pass(
         return int(counter.get_total_flops())
 
     forward = operations(forward_pass)
-    # The gradients of weights and of activations cost as much each; the first layer has no gradient of its input.
+    # The gradients of weights and activations each cost as much as forward. The first layer needs no input gradient.
     assert 2.9 * forward < operations(training_step) < 3 * forward
 
 
-def test_on_a_processor_the_usual_batch_is_at_most_16() -> None:
+def test_on_a_cpu_the_usual_batch_size_is_at_most_16() -> None:
     assert usual_batch(Recipe().replace(batch_size=256), CPU) == 16
     assert usual_batch(Recipe().replace(batch_size=8), CPU) == 8
     assert usual_batch(Recipe().replace(batch_size=256), torch.device("cuda")) == 256
 
 
 def ready(ran: list[str], name: str) -> Callable[[], Ready]:
-    """What does nothing but tell that it was made, and ran."""
+    """A maker of a pass that does nothing but record when it is made and run."""
 
     def work(number: int) -> int:
         ran.append(name)
@@ -71,7 +71,7 @@ def test_compared_passes_take_turns() -> None:
     assert (rate(found["a"]).images, rate(found["a"]).repeats, found["a"].memory_bytes) == (1, 3, 100)
 
 
-def test_a_quick_step_is_repeated_until_a_pass_is_long_enough() -> None:
+def test_a_fast_step_is_repeated_until_a_pass_is_long_enough() -> None:
     found = in_turns({"a": lambda: Ready(lambda number: number, 0.01, None, "nchw")}, 5.0)
     assert (rate(found["a"]).images, rate(found["a"]).repeats) == (100, 5)
 
@@ -110,7 +110,7 @@ def test_a_pass_that_cannot_be_measured_has_a_reason_and_the_others_are_measured
     assert in_turns({"a": refuse}) == {"a": found["a"]}
 
 
-def test_running_out_of_memory_while_timing_counts_too() -> None:
+def test_running_out_of_memory_while_timing_is_a_result_too() -> None:
     def work(number: int) -> int:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 

@@ -10,7 +10,7 @@ from tench.errors import UsageError
 @pytest.mark.parametrize(
     ("number", "text"), [(1114.2, "1,110"), (87.25, "87.2"), (0.5129, "0.513"), (999.6, "1,000"), (2, "2.00"), (0, "0")]
 )
-def test_numbers_have_three_figures(number: float, text: str) -> None:
+def test_numbers_have_three_significant_digits(number: float, text: str) -> None:
     assert figures(number) == text
 
 

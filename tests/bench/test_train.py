@@ -46,14 +46,14 @@ def test_each_combination_is_a_row() -> None:
     assert [one.precision for one in found.peaks] == ["fp32", "bf16"]
 
 
-def test_omitted_values_are_the_recipes() -> None:
+def test_omitted_values_come_from_the_recipe() -> None:
     recipe = Recipe().replace(arch="mlp", batch_size=5, precision="fp32", memory_format="auto")
     (row,) = bench_train(recipe=recipe, device="cpu", seconds=0.01).rows
     assert (row.arch, row.image_size, row.batch_size, row.precision) == ("mlp", 28, 5, "fp32")
-    assert row.memory_format == "nchw", "decided as in training"
+    assert row.memory_format == "nchw", "memory_format must be decided as in training"
 
 
-def test_out_of_memory_is_a_row_and_earlier_rows_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_is_a_row_and_earlier_rows_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     def in_turns(makers: Mapping[str, functools.partial[Ready]], *_: Any) -> dict[str, Measured]:
         def one(recipe: Recipe) -> Measured:
             big = recipe.training.batch_size > 100
@@ -69,7 +69,7 @@ def test_out_of_memory_is_a_row_and_earlier_rows_stay(monkeypatch: pytest.Monkey
     assert {tuple(row) for row in found["rows"]} == {tuple(found["rows"][0])}, "all rows have the same keys"
 
 
-def test_a_batch_that_a_network_cannot_be_trained_with_is_a_row_with_the_reason() -> None:
+def test_a_batch_size_that_a_network_cannot_be_trained_with_is_a_row_with_the_reason() -> None:
     recipe = Recipe().replace(precision="fp32")
     found = bench_train(["skresnet18"], batch_sizes=[1, 2], recipe=recipe, image_size=32, device="cpu", seconds=0.01)
     one, two = found.to_json()["rows"]
@@ -91,7 +91,7 @@ def test_ctrl_c_keeps_the_rows_measured_before_it(monkeypatch: pytest.MonkeyPatc
     assert [row.batch_size for row in found] == [2]
 
 
-def test_each_network_has_one_dry_run_without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_network_has_one_dry_run_that_allocates_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
     def gmacs_of(one: Network) -> float:

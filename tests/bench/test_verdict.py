@@ -16,7 +16,7 @@ def rate(median: float) -> Rate:
 
 
 def result(one: float = 500, two: float = 1000, **values: Any) -> Result:
-    """Two cores, the loader at 500 and 1,000 images/s unless told."""
+    """A result on two cores. By default, the loader reaches 500 images/s with one thread and 1,000 with two."""
     more = values.pop("more", [])
     rows = [Row("whole", 1, rate(one)), Row("whole", 2, rate(two)), *more]
     return dataclasses.replace(made_up(rows, SHARES), **values)
@@ -54,9 +54,7 @@ def test_the_stage_that_takes_most_of_the_time_is_the_limit(stage: str) -> None:
         ({"read": 0.6, "decode": 0.2, "resize": 0.2}, "read"),
     ],
 )
-def test_a_stage_that_alone_is_more_than_twice_as_fast_as_the_whole_is_not_the_limit(
-    shares: dict[str, float], named: str
-) -> None:
+def test_a_stage_more_than_twice_as_fast_as_the_whole_is_not_the_limit(shares: dict[str, float], named: str) -> None:
     found = result(shares=shares)
     assert bound(found) == named
     if named == "several":
@@ -67,7 +65,7 @@ def test_a_stage_that_alone_is_more_than_twice_as_fast_as_the_whole_is_not_the_l
     ("reading", "whole", "is_limit"),
     [(60, 87, True), (87, 87, True), (174, 87, True), (175, 87, False), (1980, 362, False), (400, 790, True)],
 )
-def test_the_disk_is_the_limit_only_if_it_reads_hardly_faster_than_the_whole(
+def test_the_disk_is_only_the_limit_if_it_reads_hardly_faster_than_the_whole(
     reading: float, whole: float, is_limit: bool
 ) -> None:
     told = verdict(result(more=cold(reading, whole)))[1]
@@ -100,7 +98,7 @@ def test_more_threads_than_cores_are_not_expected_to_scale() -> None:
     assert verdict(found)[0].startswith("Limited by decoding: 2 threads on 1 core give 510 images/s. ")
 
 
-def test_one_core_is_written_in_the_singular() -> None:
+def test_a_single_core_is_written_in_the_singular() -> None:
     found = result(cores=1, rows=[Row("whole", 1, rate(512.3))])
     assert verdict(found)[0].startswith("Limited by decoding: 1 core gives 512 images/s. ")
 
@@ -120,7 +118,7 @@ def test_remedies_are_listed_in_the_order_of_their_gain() -> None:
     assert "--max-side 512 --quality 90" in second
 
 
-def test_a_remedy_that_needs_as_much_space_says_so() -> None:
+def test_a_remedy_that_needs_as_much_disk_space_as_the_source_says_so() -> None:
     assert verdict(result(remedies=[dataclasses.replace(JPEG, room=1.0)]))[1].endswith("and takes as much space.")
 
 
@@ -139,7 +137,7 @@ def test_remedies_that_gain_less_than_a_tenth_are_not_suggested() -> None:
     ]
 
 
-def test_a_source_with_a_space_in_its_name_is_quoted_and_several_are_not_written_out() -> None:
+def test_a_source_with_a_space_in_its_name_is_quoted_and_several_sources_are_abbreviated() -> None:
     assert "tench prepare '/data/my flowers' DEST" in verdict(result(source="/data/my flowers", remedies=[JPEG]))[1]
     assert "tench prepare SOURCE DEST" in verdict(result(source="/data/a + /data/b", remedies=[JPEG]))[1]
 
@@ -177,7 +175,7 @@ def test_the_verdict_on_a_gpu_faster_than_the_loader_gives_the_cores_it_needs() 
     ]
 
 
-def test_a_gpu_that_is_slower_than_the_loader_needs_nothing() -> None:
+def test_a_gpu_slower_than_the_loader_gets_no_advice() -> None:
     found = network(400, "cuda", remedies=[JPEG])
     assert keeps_up(found)
     assert verdict(found)[1:] == [
@@ -186,7 +184,7 @@ def test_a_gpu_that_is_slower_than_the_loader_needs_nothing() -> None:
     ]
 
 
-def test_a_processor_shares_its_cores_between_network_and_loader() -> None:
+def test_a_cpu_shares_its_cores_between_network_and_loader() -> None:
     assert verdict(network(10, "cpu", remedies=[JPEG]))[1:] == [
         "resnet50 trains on 10.0 images/s on the same cores, so both together reach 9.90 images/s, and the input "
         "takes less than 1 % of the time: nothing needs to be done."
@@ -200,7 +198,7 @@ def test_a_processor_shares_its_cores_between_network_and_loader() -> None:
     assert verdict(found)[2].startswith("tench prepare ")
 
 
-def test_a_resident_set_needs_nothing_only_if_the_network_is_slower() -> None:
+def test_a_resident_dataset_gets_no_advice_only_if_the_network_is_slower() -> None:
     more = [Row("resident", 2, rate(51_234))]
     kept = (
         "Training decodes these images once and keeps them in memory, which gives 51,200 images/s; the loader's rates "
@@ -221,7 +219,7 @@ def test_a_resident_set_needs_nothing_only_if_the_network_is_slower() -> None:
     assert verdict(found)[1].endswith("and the input takes 50 % of the time.")
 
 
-def test_programs_read_rows_and_remedies() -> None:
+def test_json_output_has_rows_and_remedies() -> None:
     found = result(remedies=[JPEG]).to_json()
     assert found["rows"][1] == {
         "stage": "whole",

@@ -17,7 +17,7 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command and returns its exit code and stderr."""
+    """A function that runs a command and returns its exit code and stderr."""
 
     def run(*arguments: str | Path) -> tuple[int, str]:
         return main([str(argument) for argument in arguments]), capsys.readouterr().err
@@ -32,7 +32,7 @@ def photo(seed: int) -> Image.Image:
 
 @pytest.fixture
 def classes(tmp_path: Path) -> Path:
-    """Two classes of six 16 x 16 pictures in train, two in val."""
+    """Two classes of 16 x 16 pictures, with six in train and two in val each."""
     folder = tmp_path / "pictures"
     for split, count in (("train", 6), ("val", 2)):
         for label in ("cat", "dog"):
@@ -111,7 +111,7 @@ def test_check_lists_every_bad_image_and_exits_with_1(classes: Path, capsys: pyt
     (classes / "train" / "dog" / "3.jpg").write_text("this is no picture")
     (classes / "train" / "cat" / "0.jpg").write_bytes(b"")
     capsys.readouterr()
-    assert main(["check", str(classes)]) == 1  # read again: replacing a file leaves its folder's time alone
+    assert main(["check", str(classes)]) == 1  # the source is read again, although its folder's time is unchanged
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == f"bad: {classes / 'train/cat/0.jpg'}: empty (0 bytes) (train, cat/0.jpg)"
     assert shown[1].startswith(
@@ -245,7 +245,7 @@ def test_an_invalid_value_is_an_error_that_says_what_is_valid(
 
 
 def test_only_an_option_keeps_a_size_from_following_the_image_size(run: Run, tmp_path: Path) -> None:
-    """A folder that is called like one does not."""
+    """A folder that is named like an option does not."""
     words = ("train", tmp_path / "eval_resize", "--recipe", "pytorch-examples", "--image-size", "64", "--run")
     note = "Note: image_size is 64 instead of 224: eval_resize 256 becomes 73."
     assert note in run(*words, "eval_resize")[1]

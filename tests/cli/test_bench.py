@@ -128,7 +128,7 @@ def test_every_benchmark_has_examples() -> None:
 
 @pytest.mark.parametrize("recipe", ["finetune10", "mxnet-finetune"])
 @pytest.mark.usefixtures("_at_once")
-def test_a_recipe_that_takes_the_network_of_its_weights_can_be_measured(
+def test_a_recipe_that_uses_the_network_of_its_weights_can_be_measured(
     recipe: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["bench", "train", "--recipe", recipe, "--device", "cpu", "--json"]) == 0
@@ -189,7 +189,7 @@ def _quick_peak(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_quick_peak")
-def test_training_rates_are_json_and_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_rates_are_printed_as_json_and_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = tmp_path / "new" / "rates.csv"
     assert main([*TINY, "--precision", "fp32", "bf16", "--json", "--csv", str(table)]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -298,7 +298,9 @@ def test_an_invalid_option_of_bench_train_is_one_clear_error(
     assert "Reading" not in error
 
 
-def test_networks_are_a_markdown_table_csv_and_a_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_networks_are_printed_as_a_markdown_table_csv_and_a_plot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = "bench models mlp -b 1 1000000000000 --precision fp32 --seconds 0.01 --device cpu".split()
     plot, table = tmp_path / "networks.png", tmp_path / "networks.csv"
     assert main([*command, "--plot", str(plot), "--csv", str(table)]) == 0
@@ -315,7 +317,7 @@ def test_networks_are_a_markdown_table_csv_and_a_plot(tmp_path: Path, capsys: py
         assert [row["name"] for row in csv.DictReader(file)] == ["mlp", "mlp"]
 
 
-def test_networks_are_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_networks_are_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     command = "bench models mlp -b 2 --precision fp32 --seconds 0.01 --device cpu --json"
     assert main(command.split()) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]

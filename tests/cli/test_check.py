@@ -116,10 +116,10 @@ def test_a_damaged_record_gives_exit_code_1_even_if_its_image_decodes(
             (tmp_path / file.name).write_bytes(file.read_bytes())
     spoilt = tmp_path / files[0].name
     data = bytearray(spoilt.read_bytes())
-    data[-1] ^= 1  # of the last record's checksum
+    data[-1] ^= 1  # in the checksum of the last record
     spoilt.write_bytes(data)
     last = sum(1 for _ in records(io.BytesIO(data), "x")) - 1
-    monkeypatch.setattr(tfrecord, "_VERIFIED_BYTES", 0)  # as of a set too large to be verified on opening
+    monkeypatch.setattr(tfrecord, "_VERIFIED_BYTES", 0)  # as for a set that is too large to be verified on opening
     assert main(["check", str(tmp_path)]) == 1
     lines = shown(capsys)
     assert [line.partition(" (counted")[0] for line in lines if line.startswith("damaged")] == [
@@ -137,7 +137,7 @@ def test_a_damaged_zip_member_gives_exit_code_1(
         for file in sorted(photos.rglob("*.jpg")):
             archive.write(file, file.relative_to(photos.parent))
     data = bytearray(path.read_bytes())
-    comment = data.index((photos / "train/roof/2.jpg").read_bytes()) + 10  # in a header that pixels do not need
+    comment = data.index((photos / "train/roof/2.jpg").read_bytes()) + 10  # in a header that decoding does not need
     data[comment] ^= 1
     path.write_bytes(data)
     assert main(["check", str(path)]) == 1

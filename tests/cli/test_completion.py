@@ -30,7 +30,7 @@ CASES = [
 
 @pytest.fixture
 def script(request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    """The script for the shell that the test is parametrized with, beside a folder `photos`."""
+    """The script for the shell that the test is parametrized with, next to a folder `photos`."""
     shell = str(request.param)
     if shutil.which(shell) is None:
         pytest.skip(f"needs {shell}")
@@ -49,7 +49,7 @@ def run(folder: Path, *command: str) -> str:
 
 @pytest.mark.parametrize("script", ["bash"], indirect=True)
 def test_bash_completes_commands_options_values_and_files(script: Path) -> None:
-    # The function gives the words; that nothing fits makes bash itself complete file names (-o default).
+    # The function returns the words. If it returns none, bash itself completes file names (-o default).
     lines = [
         f'COMP_WORDS=({line}); COMP_CWORD={len(line.split()) - 1}; COMPREPLY=(); _tench; echo "${{COMPREPLY[@]}}"'
         for line, _ in CASES
@@ -83,7 +83,7 @@ def test_fish_completes_commands_options_values_and_files(script: Path) -> None:
 
 @pytest.mark.parametrize("script", ["zsh"], indirect=True)
 def test_zsh_completes_commands_options_values_and_files(script: Path) -> None:
-    # compadd and _files work only while a line is edited, so they are replaced by functions that print.
+    # compadd and _files only work while a line is being edited, so they are replaced by functions that print.
     start = (
         "compdef() { :; }\ncompadd() { shift; print -l -- ${(M)@:#${words[CURRENT]}*}; }\n"
         f"_files() {{ print -l -- ${{words[CURRENT]}}*(N/); }}\nsource {script}\n"

@@ -19,7 +19,7 @@ from tench.data.download.download import SETS, File, Set
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves `files`, but at most `limit` bytes of each; then it waits for the end of the test."""
+    """Serves `files`. After `limit` bytes of a file, it waits for the end of the test."""
 
     files: ClassVar[dict[str, bytes]] = {}
     limit: ClassVar[int | None] = None
@@ -51,7 +51,7 @@ class Listener(ThreadingHTTPServer):
 
 @pytest.fixture
 def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a server with the files of Handler; TENCH_MIRROR is set to it."""
+    """The address of a server with the files of Handler. TENCH_MIRROR is set to it."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Handler, "files", {})
@@ -70,7 +70,7 @@ def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def small_mnist() -> dict[str, bytes]:
-    """The four files of MNIST with scikit-learn's digits, under the same names but not gzipped."""
+    """The four files of MNIST with scikit-learn's digits, under the usual names but not gzipped."""
     digits = load_digits()
     pixels = np.rint(digits.images * 255 / 16).astype(np.uint8)
     labels = digits.target.astype(np.uint8)
@@ -161,7 +161,7 @@ def test_help_mentions_the_mirror(capsys: pytest.CaptureFixture[str]) -> None:
 def test_ctrl_c_keeps_the_downloaded_part_and_the_same_command_resumes(tmp_path: Path) -> None:
     first = SETS["mnist"].files[0]
     assert first.num_bytes is not None
-    data = np.random.default_rng(0).bytes(first.num_bytes)  # of the real size; its end is never reached
+    data = np.random.default_rng(0).bytes(first.num_bytes)  # of realistic size; the end is never reached
     Handler.files[f"/mirror/{first.name}"] = data
     part = tmp_path / f"{first.name}.part"
     for reached in (1_000_000, 2_000_000):

@@ -84,7 +84,7 @@ def test_help_of_bench_lists_its_forms(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize("columns", ["1", "2", "3", "4", "0", "-5", "wide", ""])
-def test_help_ends_in_a_terminal_of_any_width(columns: str) -> None:
+def test_help_is_printed_in_a_terminal_of_any_width(columns: str) -> None:
     for arguments in (["evaluate", "--help"], ["train", "--help-all"], ["--help"], ["train", "--epochs", "x"]):
         command = [sys.executable, "-m", "tench", *arguments]
         done = subprocess.run(

@@ -36,7 +36,7 @@ def test_evaluate_json_has_the_documented_keys(digits_run: Path, capsys: pytest.
     assert result["loss"] > 0
 
 
-def test_a_training_that_ends_within_an_epoch_counts_that_epoch(
+def test_training_that_ends_within_an_epoch_counts_that_epoch(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "digits", "-a", "mlp", "--epochs", "0.5", "--run", str(tmp_path / "run")]) == 0
@@ -98,8 +98,8 @@ def test_predict_prints_no_csv_header_when_it_refuses_its_arguments(
 def test_predict_classifies_and_prints_a_file_whose_name_is_not_text(
     digits_run: Path, tmp_path: Path, encoding: str, form: list[str], shown: bytes
 ) -> None:
-    """As in a locale of UTF-8, where Python's stdout is strict, and in one that is not."""
-    path = tmp_path / os.fsdecode(b"caf\xe9.png")  # in Latin-1
+    """In a UTF-8 locale, where Python's stdout is strict, and in another one."""
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")  # encoded in Latin-1
     Image.fromarray(np.rint(load_digits().images[0] * 255 / 16).astype(np.uint8)).save(path)
     command = [sys.executable, "-m", "tench", "predict", str(digits_run), str(path), *form]
     done = run(command, env={"PYTHONIOENCODING": encoding})

@@ -1,4 +1,4 @@
-"""An option of another program is an error that names the equivalent; one file feeds the error and the docs."""
+"""An option of another program is an error that names the equivalent. One file provides the error and the docs."""
 
 import re
 import shlex
@@ -17,7 +17,7 @@ ROWS = [(program, row) for program in programs() for row in program.options]
 
 
 def there(one: Program | OptionRow) -> str:
-    """The name of a parameter of a test."""
+    """The test id of a parameter."""
     return one.there if isinstance(one, OptionRow) else one.program
 
 
@@ -176,7 +176,7 @@ def parsed(command: str, arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("program", "row"), [pair for pair in ROWS if pair[1].here], ids=lambda one: getattr(one, "there", "")
 )
-def test_every_equivalent_is_a_command_that_can_be_read(program: Program, row: OptionRow) -> None:
+def test_every_equivalent_is_a_command_that_can_be_parsed(program: Program, row: OptionRow) -> None:
     examples = {name: value.split() for other in program.options for name, value in other.examples.items() if value}
     example = next(iter(row.examples.values()), "").split()
     words = shlex.split(filled(row.here, example, examples | {"--train-shards": ["4"], "--validation-shards": ["2"]}))
@@ -191,7 +191,7 @@ def test_every_equivalent_is_a_command_that_can_be_read(program: Program, row: O
 @pytest.mark.parametrize(
     ("program", "row"), [pair for pair in ROWS if pair[1].same], ids=lambda one: getattr(one, "there", "")
 )
-def test_options_that_are_said_to_be_the_same_are_known(program: Program, row: OptionRow) -> None:
+def test_options_that_are_said_to_be_the_same_exist(program: Program, row: OptionRow) -> None:
     known = {name for option in options_of(forms(program.command.split()[0])[program.command]) for name in option.names}
     known |= {"--no-shuffle"}
     assert set(row.examples) <= known

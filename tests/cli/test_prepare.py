@@ -21,7 +21,7 @@ CUT = encoded(photo().resize((90, 70)), quality=90)[:3000]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command and returns its exit code, stdout and stderr."""
+    """A function that runs a command and returns its exit code, stdout and stderr."""
 
     def run(*arguments: str | Path) -> tuple[int, str, str]:
         return main([str(argument) for argument in arguments]), *capsys.readouterr()
@@ -30,7 +30,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def told(text: str) -> str:
-    """Replace the figures of this machine in a printed plan."""
+    """A printed plan without the numbers that depend on the machine."""
     text = re.sub(r"needs about [\d.]+ [kMG]B and \d+ s; [\d.]+ [kMGT]B free\n", "NEEDED\n", text)
     return re.sub(r"images, [\d.]+ [kM]B;", "images, SIZE;", text)
 
@@ -39,7 +39,7 @@ def usage_error(run: Run, *arguments: str | Path) -> str:
     code, out, error = run("prepare", *arguments)
     assert (code, out) == (2, "")
     assert "Traceback" not in error
-    *_, last = error.splitlines()  # before it: "Reading ... ..."
+    *_, last = error.splitlines()  # preceded by "Reading ... ..."
     assert last.startswith("tench prepare: ")
     return last.removeprefix("tench prepare: ")
 

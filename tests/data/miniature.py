@@ -1,9 +1,9 @@
 """Build a miniature ILSVRC2012 and a miniature Kaggle tree from crops of scikit-learn's two photographs.
 
-Each writes what the real thing contains, with its traps: an outer archive of unsorted class archives, a val archive in
-another order than its names, a devkit whose numbering agrees with the sorted order nowhere, two classes of one name, a
-class that val lacks, a PNG and a CMYK JPEG under the suffix .JPEG, a grey and a truncated JPEG, boxes that are
-reversed, empty, outside or of another class. `photographs` is the truth that tables are compared with.
+Both contain the difficult cases of the real dataset: an outer archive of unsorted class archives, a val archive that is
+not sorted by name, a devkit whose numbering never agrees with the sorted order, two classes with the same name, a class
+without val images, a PNG and a CMYK JPEG with the suffix .JPEG, a grey and a truncated JPEG, and boxes that are
+reversed, empty, outside the image or of another class. Tables are compared with `photographs`.
 """
 
 import functools
@@ -30,16 +30,16 @@ CLASSES = {
     "n02012849": "crane",
     "n01440764": "tench, Tinca tinca",
 }
-"""Names by WordNet id, in the order of the devkit: class number k is at position k - 1."""
+"""Class names by WordNet id, in the order of the devkit: class number k is at position k - 1."""
 
 ANCESTORS = {"n00001740": "entity", "n00015388": "animal, animate being, beast"}
-"""Entries of the devkit's list that have children, and are therefore not classes."""
+"""Entries of the devkit's list that have children and are therefore not classes."""
 
 VAL = (
     "n02100735 n02119789 n02012849 n02092002 n01440764 n01440764 n02012849 n02119789 n02100735 n02092002 n02012849 "
     "n02119789"
 ).split()
-"""The classes of val's images in the order of their names; the crane that is a machine has none."""
+"""The classes of val's images in the order of their names. The crane that is a machine has no image."""
 
 _NUMBERS = (10026, 9, 2933, 771)
 _NUM_TEST = 3
@@ -63,7 +63,7 @@ def photographs() -> Truth:
 
 
 def image_name(split: str, number: int) -> str:
-    """The name without suffix of an image of val or test; they count from 1."""
+    """The name of an image of val or test without its suffix. Numbers begin at 1."""
     return f"ILSVRC2012_{split}_{number:08d}"
 
 
@@ -96,11 +96,11 @@ def flat(split: str) -> dict[str, bytes]:
     return {key.rpartition("/")[2]: data for key, (_, data) in photographs()[split].items()}
 
 
-# Archives, all by tarfile and zipfile.
+# Archives, all written by tarfile and zipfile.
 
 
 def tar_bytes(files: dict[str, bytes], mode: str = "w", folders: Iterable[str] = (), seed: int | None = 1) -> bytes:
-    """A tar of these files, in an order that is not that of their names (seed None: in the order given)."""
+    """A tar of these files in shuffled order (in the given order if seed is None)."""
     names = list(files)
     if seed is not None:
         names.sort()
@@ -146,7 +146,7 @@ write = write_folder
 def meta_mat(numbers: dict[str, int] | None = None, *, later: bool = False, **changes: Any) -> bytes:
     """The devkit's list of classes, as scipy writes it for MATLAB. later: in the form of 2014 and after.
 
-    numbers: by WordNet id, where they should be others. changes: of a field of every class.
+    numbers: class numbers to change, by WordNet id. changes: new values of a field, for every class.
     """
     from scipy.io import savemat
 
@@ -259,18 +259,18 @@ def train_annotations() -> dict[str, bytes]:
 
 TRAIN_BOXES: dict[str, list[list[float]]] = {
     "n01440764/n01440764_10026.JPEG": [[0.2, 0.125, 0.6, 0.625]],
-    "n01440764/n01440764_9.JPEG": [[0.2, 0.125, 0.6, 0.625], [0.0, 0.0, 1.0, 1.0]],  # the first was reversed
-    "n02119789/n02119789_10026.JPEG": [[0.0, 0.1, 1.0, 0.9]],  # left the image
-    "n02119789/n02119789_9.JPEG": [],  # one empty, one outside
-    "n02119789/n02119789_2933.JPEG": [[0.0, 0.0, 0.5, 0.5]],  # next to one of another class
-    "n02092002/n02092002_9.JPEG": [[0.25, 0.25, 0.75, 0.75]],  # named in words
-    "n02092002/n02092002_771.JPEG": [[0.5, 0.25, 1.0, 0.75]],  # named after a class that is not in the set
+    "n01440764/n01440764_9.JPEG": [[0.2, 0.125, 0.6, 0.625], [0.0, 0.0, 1.0, 1.0]],  # the first is stored reversed
+    "n02119789/n02119789_10026.JPEG": [[0.0, 0.1, 1.0, 0.9]],  # extends past the image in the file
+    "n02119789/n02119789_9.JPEG": [],  # one box is empty, one is outside the image
+    "n02119789/n02119789_2933.JPEG": [[0.0, 0.0, 0.5, 0.5]],  # the other box is of another class
+    "n02092002/n02092002_9.JPEG": [[0.25, 0.25, 0.75, 0.75]],  # the class is given by name
+    "n02092002/n02092002_771.JPEG": [[0.5, 0.25, 1.0, 0.75]],  # the class given is not in the dataset
 }
-"""The boxes of train by key, after the rules; all other images have none."""
+"""The boxes of train by key, after applying the rules. All other images have none."""
 
 
 def val_annotations(folder: str = "val") -> dict[str, bytes]:
-    """By path, as `ILSVRC2012_bbox_val_v3.tgz` has them: a box for image k, 10 k pixels of 200 wide."""
+    """By path, as `ILSVRC2012_bbox_val_v3.tgz` has them. The box of image k is 10 k pixels wide, of 200."""
     return {
         f"{folder}/{image_name('val', number)}.xml": annotation(
             [("Scottish_deerhound" if number == 4 else wnid, (0, 0, 10 * number, 40))], size=(200, 80)
@@ -294,7 +294,7 @@ def bbox_val(path: Path) -> Path:
     return write_file(path / "ILSVRC2012_bbox_val_v3.tgz", tar_bytes(val_annotations(), "w:gz", folders=["val"]))
 
 
-# The sets.
+# The datasets.
 
 
 def ilsvrc(folder: Path) -> Truth:
@@ -309,26 +309,26 @@ def ilsvrc(folder: Path) -> Truth:
 
 
 def unpacked_train(folder: Path, classes: Iterable[str] = tuple(CLASSES)) -> Path:
-    """Class folders with the images of train."""
+    """Write class folders with the images of train."""
     for wnid in classes:
         write(folder / wnid, by_class()[wnid])
     return folder
 
 
 def prepared_val(folder: Path) -> Path:
-    """Class folders with the images of val, as valprep.sh leaves them."""
+    """Write class folders with the images of val, as valprep.sh leaves them."""
     return write(folder, {key: data for key, (_, data) in photographs()["val"].items()})
 
 
 def kaggle_images() -> dict[str, bytes]:
-    """The images by path in Kaggle's tree."""
+    """The images by their path in Kaggle's tree."""
     data = "ILSVRC/Data/CLS-LOC"
     files = {f"{data}/train/{key}": image for key, (_, image) in photographs()["train"].items()}
     return files | {f"{data}/{split}/{name}": image for split in ("val", "test") for name, image in flat(split).items()}
 
 
 def kaggle_lists() -> dict[str, bytes]:
-    """The lists in Kaggle's tree, whose numbers are line numbers."""
+    """The lists in Kaggle's tree; their numbers are line numbers."""
     train = "".join(f"{key[:-5]} {line}\n" for line, key in enumerate(sorted(photographs()["train"]), start=1))
     val = "".join(f"{image_name('val', number)} {number}\n" for number in range(1, len(VAL) + 1))
     test = "".join(f"{image_name('test', number)} {number}\n" for number in range(1, _NUM_TEST + 1))
@@ -353,7 +353,7 @@ def kaggle_texts() -> dict[str, bytes]:
 
 
 def kaggle_tree() -> dict[str, bytes]:
-    """The folder ILSVRC by path."""
+    """The files of the folder ILSVRC by path."""
     return kaggle_images() | kaggle_lists() | kaggle_annotations()
 
 

@@ -1,4 +1,4 @@
-"""What MXNet's own writer frames records into."""
+"""Records and the frames that MXNet's own writer writes for them."""
 
 MAGIC = bytes.fromhex("0a23d7ce")
 

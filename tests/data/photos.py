@@ -1,4 +1,4 @@
-"""The two photographs that come with scikit-learn, and small sets made of parts of them."""
+"""The two photographs that come with scikit-learn, and small datasets made of parts of them."""
 
 import functools
 import importlib.util
@@ -31,7 +31,7 @@ def photo(name: str = "china.jpg") -> Image.Image:
 
 
 def part(width: int, height: int, number: int = 0, mode: str = "RGB") -> Image.Image:
-    """A part of a photograph; each number gives a different one."""
+    """A part of a photograph; each number gives a different part."""
     left, top = 7 * number % (640 - width), (60 + 5 * number) % (427 - height)
     return photo(("china.jpg", "flower.jpg")[number % 2]).crop((left, top, left + width, top + height)).convert(mode)
 
@@ -43,7 +43,7 @@ def encoded(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
 
 
 def array(image: Image.Image) -> Pixels:
-    """(H, W, 3) or (H, W, 1)."""
+    """The pixels of an image: (H, W, 3) or (H, W, 1)."""
     return np.atleast_3d(np.asarray(image))
 
 

@@ -1,4 +1,4 @@
-"""A saved table is used only if it is what was saved; else its source is read again."""
+"""A saved table is used only if it is intact; otherwise its source is read again."""
 
 import logging
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def contents(dataset: Dataset) -> object:
     return dataset.classes, dataset.stamp, table.keys(), table.labels.tolist(), table.lengths.tolist()
 
 
-def test_every_single_flipped_bit_of_a_saved_table_is_noticed(photos: Path, tmp_path: Path) -> None:
+def test_every_flipped_bit_of_a_saved_table_is_noticed(photos: Path, tmp_path: Path) -> None:
     whole = saved_table(photos).read_bytes()
     damaged = tmp_path / "damaged"
     random = Random(0)
@@ -123,7 +123,7 @@ def test_only_leftovers_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
     remove_parts(tmp_path / "missing")
 
 
-def test_the_temporary_files_of_complete_file_are_the_ones_removed(tmp_path: Path) -> None:
+def test_the_leftovers_removed_are_the_temporary_files_of_complete_file(tmp_path: Path) -> None:
     with complete_file(tmp_path / "a.png") as part:
         part.write_text("x")
         remove_parts(tmp_path, ["a.png"])
@@ -131,7 +131,7 @@ def test_the_temporary_files_of_complete_file_are_the_ones_removed(tmp_path: Pat
         part.write_text("x")
 
 
-def test_without_a_home_folder_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_folder_the_error_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown() -> Path:
         raise RuntimeError("Could not determine home directory.")
 

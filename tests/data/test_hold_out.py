@@ -13,7 +13,7 @@ LABELLED_KEYS = st.dictionaries(st.text(max_size=8), st.integers(-1, 4), max_siz
 FRACTIONS = st.floats(0.01, 0.99)
 
 
-def test_a_fifth_of_each_class_is_the_images_with_the_smallest_hashes() -> None:
+def test_the_images_of_each_class_with_the_smallest_hashes_are_held_out() -> None:
     keys = [f"{index:05}" for index in range(100)]
     labels = np.arange(100) % 2
     expected = set()
@@ -26,11 +26,11 @@ def test_a_fifth_of_each_class_is_the_images_with_the_smallest_hashes() -> None:
 
 def test_the_split_of_known_keys_never_changes() -> None:
     held = held_out([f"{index:05}" for index in range(20)], np.zeros(20, int), 0.25)
-    assert np.flatnonzero(held).tolist() == [2, 6, 9, 14, 15]  # the smallest of `printf 00000 | sha256sum` and so on
+    assert np.flatnonzero(held).tolist() == [2, 6, 9, 14, 15]  # those with the smallest `printf 00000 | sha256sum` etc.
 
 
 @given(LABELLED_KEYS, FRACTIONS)
-def test_each_class_gives_its_rounded_share_but_at_least_one_and_never_all(
+def test_a_rounded_share_of_each_class_is_held_out_but_at_least_one_and_never_all(
     labelled: dict[str, int], fraction: float
 ) -> None:
     labels = np.array(list(labelled.values()), int)
@@ -54,7 +54,7 @@ def test_the_order_of_the_rows_does_not_matter(labelled: dict[str, int], fractio
     assert chosen(keys) == chosen(shuffled)
 
 
-def test_the_images_of_one_class_are_held_out_whatever_other_classes_there_are() -> None:
+def test_the_held_out_images_of_a_class_do_not_depend_on_the_other_classes() -> None:
     keys = [f"{index:05}" for index in range(60)]
     labels = np.arange(60) % 3
     alone = held_out(keys[::3], labels[::3], 0.3)
@@ -67,7 +67,7 @@ def test_a_class_with_one_image_keeps_it_for_training() -> None:
     assert held.sum() == 1
 
 
-def test_nothing_is_held_out_of_nothing() -> None:
+def test_nothing_is_held_out_of_an_empty_set() -> None:
     assert held_out([], np.array([], int), 0.5).tolist() == []
 
 
@@ -77,6 +77,6 @@ def test_a_fraction_outside_0_to_1_is_refused(fraction: float) -> None:
         held_out(["a", "b"], np.array([0, 0]), fraction)
 
 
-def test_keys_and_labels_of_different_number_are_refused() -> None:
+def test_different_numbers_of_keys_and_labels_are_refused() -> None:
     with pytest.raises(ValueError, match="2 keys but 3 labels"):
         held_out(["a", "b"], np.array([0, 0, 0]), 0.5)

@@ -29,7 +29,7 @@ def files(folder: Path, contents: list[bytes], labels: list[int] | None = None) 
 
 
 def raw(folder: Path, count: int) -> Table:
-    """Raw pixels of a shard that is not there; row i is i + 1 high and 7 wide."""
+    """Rows of raw pixels in a shard that does not exist. Row i is i + 1 high and 7 wide."""
     numbers = np.arange(count)
     rows = Rows(
         shards=["/gone"],
@@ -46,7 +46,7 @@ def raw(folder: Path, count: int) -> Table:
     return dataset_of(rows).splits["train"]
 
 
-def test_a_source_is_described_in_numbers(photo_folder: Path) -> None:
+def test_a_source_is_described_by_its_counts_and_sizes(photo_folder: Path) -> None:
     dataset = open_source(photo_folder)
     num_bytes = {
         split: sum(path.stat().st_size for path in (photo_folder / split).rglob("*.*")) for split in ("train", "val")
@@ -64,7 +64,7 @@ def test_a_source_is_described_in_numbers(photo_folder: Path) -> None:
                 "bytes": num_bytes["train"],
                 "unlabelled": 0,
                 "images_per_class": {"min": 6, "max": 6},
-                "sizes": {"smallest": "33 x 96", "largest": "98 x 61"},  # width x height, as conftest cuts them
+                "sizes": {"smallest": "33 x 96", "largest": "98 x 61"},  # width x height of the crops in conftest
             },
             "val": {
                 "images": 6,
@@ -88,7 +88,7 @@ def test_a_source_is_described_in_numbers(photo_folder: Path) -> None:
     }
 
 
-def test_a_description_becomes_json(photo_folder: Path) -> None:
+def test_a_description_can_be_written_as_json(photo_folder: Path) -> None:
     description = describe(open_source(photo_folder))
     assert json.loads(json.dumps(description)) == description
 
@@ -99,7 +99,7 @@ def test_images_without_a_label_and_classes_without_an_image_are_counted(tmp_pat
     assert train["images_per_class"] == {"min": 0, "max": 3}
 
 
-def test_without_images_there_are_not_sizes(tmp_path: Path) -> None:
+def test_without_images_there_are_no_sizes(tmp_path: Path) -> None:
     assert describe(files(tmp_path, [b"no image", b""]))["splits"]["train"]["sizes"] is None
 
 
@@ -113,7 +113,9 @@ def test_an_empty_split_is_described(tmp_path: Path) -> None:
     }
 
 
-def test_sizes_of_files_come_from_their_headers_and_other_files_are_skipped(photo_folder: Path, tmp_path: Path) -> None:
+def test_the_sizes_of_image_files_come_from_their_headers_and_other_files_are_skipped(
+    photo_folder: Path, tmp_path: Path
+) -> None:
     images = sorted((photo_folder / "val").rglob("*.jpg"))
     found = image_sizes(
         files(tmp_path, [images[0].read_bytes()[:-500], b"no image", images[1].read_bytes()]).splits["train"]
@@ -125,7 +127,7 @@ def test_sizes_of_files_come_from_their_headers_and_other_files_are_skipped(phot
     assert found == expected
 
 
-def test_sizes_of_raw_pixels_come_from_the_table(tmp_path: Path) -> None:
+def test_the_sizes_of_raw_pixels_come_from_the_table(tmp_path: Path) -> None:
     assert image_sizes(raw(tmp_path, 3)) == [(1, 7), (2, 7), (3, 7)]
 
 
@@ -145,7 +147,7 @@ def test_a_file_that_is_missing_is_an_error_that_names_it(tmp_path: Path) -> Non
         describe(dataset)
 
 
-def test_brief_notes_use_relative_paths_and_state_the_same_thing_once(tmp_path: Path) -> None:
+def test_brief_notes_use_relative_paths_and_have_no_repetitions(tmp_path: Path) -> None:
     notes = [
         f"{tmp_path}/set.zip/a.csv (in {tmp_path}/set.zip at byte 1,234): the labels come from column 'breed'.",
         "No folder is named like a split: all images are train.",

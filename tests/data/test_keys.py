@@ -17,13 +17,13 @@ from tench.data.keys import keys_of
         ("concat/1.jpg", None, "concat/1.jpg"),
     ],
 )
-def test_a_key_is_the_path_that_the_image_would_have_in_its_class_folder(
+def test_a_key_is_the_path_that_the_image_would_have_in_class_folders(
     path: str, class_id: str | None, key: str
 ) -> None:
     assert keys_of([path], [class_id]) == [key]
 
 
-def test_if_two_images_would_get_the_same_key_the_paths_are_the_keys() -> None:
+def test_if_two_images_would_have_the_same_key_the_paths_are_the_keys() -> None:
     paths = ["a/cat/1.jpg", "b/cat/1.jpg", "b/dog/1.jpg"]
     assert keys_of(paths, ["cat", "cat", "dog"]) == paths
 

@@ -11,7 +11,7 @@ from tench.errors import UsageError
 
 @pytest.fixture
 def photos_and_drawings(tmp_path: Path) -> Path:
-    """Two classes, each with two images, a drawing in a folder and a drawing with a suffix."""
+    """Two classes, each with two images, a drawing in a subfolder and a drawing with its own suffix."""
     for name in ("cat", "dog"):
         for file in ("0.png", "1.png", "drawings/0.png", "0_drawn.png"):
             path = tmp_path / "set" / name / file
@@ -36,17 +36,17 @@ def test_excluded_files_and_folders_are_left_out_with_a_note(photos_and_drawings
     assert "--exclude '*_drawn.png' left out 2 files." in dataset.notes
 
 
-def test_a_pattern_with_a_slash_is_matched_with_the_path(photos_and_drawings: Path) -> None:
+def test_a_pattern_with_a_slash_is_matched_against_the_path(photos_and_drawings: Path) -> None:
     keys = open_source(photos_and_drawings, exclude=("cat/drawings", "*/0_drawn.png")).splits["train"].keys()
     assert [key for key in keys if "drawing" in key] == ["dog/drawings/0.png"]
 
 
-def test_a_pattern_that_matches_nothing_is_noted(photos_and_drawings: Path) -> None:
+def test_a_note_reports_a_pattern_that_matches_nothing(photos_and_drawings: Path) -> None:
     dataset = open_source(photos_and_drawings, exclude=("drawing", "drawings", "*_drawn.png"))
     assert "--exclude 'drawing' matches no file." in dataset.notes
 
 
-def test_an_option_that_the_layout_does_not_take_is_refused() -> None:
+def test_an_option_that_the_layout_does_not_accept_is_refused() -> None:
     with pytest.raises(UsageError) as error:
         open_source("digits", label="breed")
     assert str(error.value) == (
@@ -54,7 +54,7 @@ def test_an_option_that_the_layout_does_not_take_is_refused() -> None:
     )
 
 
-def test_a_count_below_zero_is_refused() -> None:
+def test_a_negative_count_is_refused() -> None:
     with pytest.raises(UsageError) as error:
         SourceOptions(min_images=-1).check()
     assert str(error.value) == "--min-images must be at least 0, got -1."
@@ -63,7 +63,7 @@ def test_a_count_below_zero_is_refused() -> None:
     assert str(error.value) == "--val-per-class must be at least 0, got -2."
 
 
-def test_the_same_folder_with_other_options_is_another_table(photos_and_drawings: Path) -> None:
+def test_the_same_folder_with_other_options_has_a_different_table(photos_and_drawings: Path) -> None:
     assert open_source(photos_and_drawings, exclude=("drawings", "*_drawn.png")).num_images == 4
     assert open_source(photos_and_drawings, exclude=("drawings",)).num_images == 6
 

@@ -33,7 +33,7 @@ def checked(path: Path) -> Dataset:
     return dataset
 
 
-def test_without_a_check_fail_leaves_everything_and_reads_nothing(damaged: Path) -> None:
+def test_without_a_check_fail_changes_nothing_and_reads_nothing(damaged: Path) -> None:
     dataset = open_source(damaged)
     assert policy.apply(dataset, "fail", ["train", "val"]) == (dataset, [])
     assert certificate_of(dataset) is None
@@ -47,7 +47,7 @@ def test_a_check_without_findings_is_logged(photo_folder: Path, caplog: pytest.L
     assert caplog.messages[-1].endswith(": 24 images decoded, none is bad.")
 
 
-def test_a_check_that_found_bad_images_stops_a_training_before_it_begins(damaged: Path) -> None:
+def test_bad_images_found_by_a_check_stop_training_before_it_begins(damaged: Path) -> None:
     dataset = checked(damaged)
     with pytest.raises(TenchError) as error:
         policy.apply(dataset, "fail", ["train", "val"])
@@ -58,7 +58,7 @@ def test_a_check_that_found_bad_images_stops_a_training_before_it_begins(damaged
     )
 
 
-def test_bad_images_of_a_split_that_is_not_used_stop_nothing(damaged: Path) -> None:
+def test_bad_images_of_an_unused_split_do_not_stop_training(damaged: Path) -> None:
     (damaged / "train/roof/3.jpg").unlink()
     (damaged / "train/petal/2.jpg").unlink()
     dataset = checked(damaged)
@@ -83,7 +83,7 @@ def test_skipped_images_are_removed_from_the_table(damaged: Path) -> None:
     assert applied.fingerprint == dataset.fingerprint
 
 
-def test_fixed_images_are_decoded_as_far_as_they_go(damaged: Path) -> None:
+def test_fixed_images_are_decoded_as_far_as_possible(damaged: Path) -> None:
     dataset = open_source(damaged)
     applied, handled = policy.apply(dataset, "fix", ["train", "val"])
     assert {(one["key"], one["done"]) for one in handled} == {
@@ -106,7 +106,7 @@ def test_the_check_runs_once(damaged: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert policy.apply(dataset, "skip", ["train"])[1] == first
 
 
-def test_the_fingerprint_depends_on_what_was_done() -> None:
+def test_the_fingerprint_depends_on_how_bad_images_were_handled() -> None:
     assert policy.fingerprint([]) is None
     one = Handled(split="train", row=1, key="a.jpg", file="x", reason="cut", done="skipped")
     other = Handled(split="train", row=1, key="a.jpg", file="y", reason="cut", done="fixed")

@@ -33,7 +33,7 @@ from tench.errors import TenchError, UsageError
 
 @pytest.fixture
 def readings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The sources that have been read as class folders, each time."""
+    """The sources read as class folders, in order, including repetitions."""
     seen: list[Path] = []
     read = folder.read
 
@@ -46,7 +46,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def write_idx(path: Path, values: list[int], count: int) -> None:
-    """An MNIST pair, t10k, whose images have one pixel each; count: images and labels."""
+    """Write an MNIST pair (t10k) of one-pixel images. count: the number of images and labels that the headers state."""
     path.mkdir(exist_ok=True)
     (path / "t10k-images-idx3-ubyte").write_bytes(struct.pack(">4I", 2051, count, 1, 1) + bytes(values))
     (path / "t10k-labels-idx1-ubyte").write_bytes(
@@ -134,14 +134,14 @@ def test_a_folder_that_changed_is_read_again(
     assert len(readings) == 2
 
 
-def test_a_source_opened_with_refresh_has_an_image_that_was_replaced_in_place(photos: Path) -> None:
+def test_refresh_notices_an_image_that_was_replaced_in_place(photos: Path) -> None:
     open_source(photos)
     image = photos / "train/roof/3.jpg"
     shorter = (photos / "train/roof/4.jpg").read_bytes()
     image.unlink()
     image.write_bytes(shorter)
     assert open_source(photos).splits["train"].read(9) == shorter
-    image.write_bytes(shorter[:100])  # in place: the folder's time stays
+    image.write_bytes(shorter[:100])  # in place, so the folder's time does not change
     train = open_source(photos).splits["train"]
     assert train.key(9) == "roof/3.jpg"
     with pytest.raises(TenchError, match=r"read and check the dataset again: tench check SOURCE$"):
@@ -159,7 +159,7 @@ def test_an_mnist_file_that_was_replaced_is_read_again(tmp_path: Path) -> None:
     assert second.splits["test"].read(11) == bytes([11])
 
 
-def test_a_missing_source_is_not_answered_from_the_cache(photos: Path) -> None:
+def test_a_missing_source_is_not_opened_from_the_cache(photos: Path) -> None:
     open_source(photos)
     photos.rename(photos.with_name("elsewhere"))
     with pytest.raises(UsageError, match="no such file or folder"):
@@ -192,15 +192,15 @@ def test_a_damaged_table_in_the_cache_is_rebuilt(photo_folder: Path, readings: l
     assert len(readings) == 2
 
 
-def test_a_source_that_changes_while_it_is_read_is_refused_and_not_remembered(
+def test_a_source_that_changes_while_it_is_read_is_refused_and_not_cached(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = folder.read
 
     def slow(tree: Tree) -> Contents:
         contents = read(tree)
-        time.sleep(0.05)  # file times are some milliseconds coarse
-        os.utime(photos / "train/roof")  # as when a copy goes on: this class has been seen already
+        time.sleep(0.05)  # file timestamps have a resolution of a few milliseconds
+        os.utime(photos / "train/roof")  # as if a copy continued in a class that was already read
         return contents
 
     monkeypatch.setattr(folder, "read", slow)
@@ -269,7 +269,7 @@ def test_a_path_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
     )
 
 
-def test_a_name_that_is_nearly_right_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_similar_name_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"no source of that name\. Did you mean 'digits'\? Pass"):
         open_source("digit")
@@ -309,7 +309,7 @@ def test_leftovers_of_a_killed_process_in_the_spool_are_removed() -> None:
     assert [path.name for path in spool.iterdir()] == ["digits.pixels"]
 
 
-def test_a_name_comes_before_a_folder_of_that_name(
+def test_a_source_name_takes_precedence_over_a_folder_of_that_name(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos.rename(tmp_path / "digits")
@@ -368,7 +368,7 @@ def test_a_cache_that_cannot_be_written_is_an_error_with_the_remedy(
         open_source(photo_folder)
 
 
-def test_the_cache_is_at_tench_cache_else_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_at_tench_cache_or_else_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("HOME", "/home/someone")
     monkeypatch.setenv("XDG_CACHE_HOME", "/big/cache")
@@ -388,7 +388,7 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def test_labels_are_mapped_by_id_when_the_classes_come_in_another_order(
+def test_labels_are_mapped_by_id_if_the_classes_are_in_another_order(
     photo_folder: Path, log: pytest.LogCaptureFixture
 ) -> None:
     dataset = open_source(photo_folder)
@@ -414,7 +414,7 @@ def test_numbered_classes_are_matched_by_position_and_logged(photo_folder: Path,
     assert any("matched by position, because one side has only numbers" in message for message in log.messages)
 
 
-def test_an_unknown_class_names_both_sides(photo_folder: Path) -> None:
+def test_the_error_for_an_unknown_class_names_both_sources(photo_folder: Path) -> None:
     dataset = open_source(photo_folder)
     with pytest.raises(TenchError, match=f"^1 of the 3 classes of {photo_folder} is not in run 7: roof"):
         matched(dataset.splits["val"], dataset, Classes.of(["water", "petal", "air"]), "run 7")
@@ -456,7 +456,7 @@ def test_matching_classes_by_position_is_logged_but_the_same_numbers_are_not(
 def test_a_big_compressed_archive_is_read_through_its_index_in_windows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Big is what INDEXED_BYTES says; here each .tar.gz is."""
+    """INDEXED_BYTES defines what is big; here it is set so that every .tar.gz is."""
     monkeypatch.setattr(tree_module, "INDEXED_BYTES", 0)
     caplog.set_level(logging.INFO)
     plain = open_source(miniature_kaggle(tmp_path / "tree"))
@@ -497,7 +497,7 @@ def miniature_kaggle(path: Path) -> Path:
     return path
 
 
-def test_several_sources_make_one_dataset_and_are_cached_as_one(photos: Path, tmp_path: Path) -> None:
+def test_several_sources_form_one_dataset_and_are_cached_as_one(photos: Path, tmp_path: Path) -> None:
     for name in ("roof", "dog"):
         (tmp_path / "more" / name).mkdir(parents=True)
         (tmp_path / "more" / name / "new.jpg").write_bytes((photos / "train/petal/0.jpg").read_bytes())
@@ -511,7 +511,7 @@ def test_several_sources_make_one_dataset_and_are_cached_as_one(photos: Path, tm
     assert open_source((photos, tmp_path / "more")).fingerprint != whole.fingerprint
 
 
-def test_classes_can_be_left_out_and_images_taken_for_val_by_number(photos: Path) -> None:
+def test_small_classes_can_be_left_out_and_a_number_of_images_taken_for_val(photos: Path) -> None:
     train = open_source(photos / "train", min_images=6, val_per_class=2)
     assert {name: len(split) for name, split in train.splits.items()} == {"train": 12, "val": 6}
     (photos / "train/petal/0.jpg").unlink()
@@ -563,7 +563,7 @@ def test_classes_that_differ_only_in_case_are_named_in_a_note_but_single_letters
     )
 
 
-def test_an_open_dataset_is_a_source_too_but_takes_no_options() -> None:
+def test_an_open_dataset_is_a_source_too_but_accepts_no_options() -> None:
     dataset = open_source("digits", val_per_class=0)
     assert open_source(dataset) is dataset
     assert dataset.parts == ("digits",)
@@ -599,7 +599,7 @@ def test_an_unknown_option_or_one_of_another_type_is_refused(
     assert str(error.value).startswith(message)
 
 
-def test_no_source_at_all_is_refused() -> None:
+def test_an_empty_list_of_sources_is_refused() -> None:
     with pytest.raises(UsageError) as error:
         open_source([])
     assert str(error.value) == "No source is given. Pass the path of a dataset, or the name digits."
@@ -616,7 +616,7 @@ def test_a_bad_image_of_an_unpacked_archive_is_named_by_the_archive_and_its_key(
     shutil.copytree(photos, tmp_path / "more")
     for path in [path for path in (tmp_path / "more").rglob("*.*") if path.is_file()]:
         path.rename(path.with_stem(f"{path.stem}b"))
-    for source in (archive, archive, [archive, tmp_path / "more"]):  # the second time from the cache
+    for source in (archive, archive, [archive, tmp_path / "more"]):  # the second time, it is opened from the cache
         dataset = open_source(source)
         train = dataset.splits["train"]
         row = train.keys().index("roof/3.jpg")

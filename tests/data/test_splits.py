@@ -1,4 +1,4 @@
-"""One rule says which split a name or value stands for."""
+"""One rule decides which split a name or value means."""
 
 import pytest
 
@@ -15,7 +15,7 @@ from tench.errors import TenchError, UsageError
         ("test", "test testing test_set TestSet seg_test X_test test.zip cars_test"),
     ],
 )
-def test_split_words_in_any_usual_spelling(split: str, names: str) -> None:
+def test_split_words_are_recognised_in_any_usual_spelling(split: str, names: str) -> None:
     words = names.split()
     assert {name: split_of(name) for name in words} == dict.fromkeys(words, split)
 
@@ -30,7 +30,7 @@ def test_a_name_with_the_words_of_two_splits_names_none(name: str) -> None:
     assert split_of(name) is None
 
 
-def test_the_file_name_counts_before_the_nearest_folder() -> None:
+def test_the_file_name_takes_precedence_over_the_nearest_folder() -> None:
     assert split_of_path("train/val-000.tar") == "val"
     assert split_of_path("test/train/000.tar") == "train"
     assert split_of_path("a/b/000.tar") is None
@@ -94,17 +94,17 @@ def test_a_split_column_contains_names_or_yes_and_no(column: str, splits: dict[s
 
 
 @pytest.mark.parametrize(("column", "values"), [("fold", ["0", "1"]), ("set", ["a", "b"]), ("split", ["train", "x"])])
-def test_a_column_with_other_values_gives_no_splits(column: str, values: list[str]) -> None:
+def test_a_column_with_other_values_is_not_a_split_column(column: str, values: list[str]) -> None:
     assert splits_of_values(column, values) is None
 
 
-def test_a_split_word_in_a_folder_further_up_does_not_matter() -> None:
+def test_a_split_word_in_a_folder_further_up_is_ignored() -> None:
     assert group_by_split(["train_test_split/train/0.tar"], "/set", "shards")[0] == {
         "train": ["train_test_split/train/0.tar"]
     }
 
 
-def test_a_folder_named_like_a_split_counts_for_files_that_name_none() -> None:
+def test_a_source_folder_named_like_a_split_gives_the_split_of_files_that_name_none() -> None:
     assert group_by_split(["0.tar"], "/set/val", "shards", root="val") == (
         {"val": ["0.tar"]},
         ["The folder val names the split: all shards are val."],
@@ -114,7 +114,7 @@ def test_a_folder_named_like_a_split_counts_for_files_that_name_none() -> None:
     assert group_by_split(["train.tar"], "/set/val", "shards", root="val")[0] == {"train": ["train.tar"]}
 
 
-def test_split_from_takes_a_regular_expression_or_the_depth_of_a_folder() -> None:
+def test_split_from_accepts_a_regular_expression_or_the_depth_of_a_folder() -> None:
     paths = ["x/phase1-0.rec", "y/phase2-0.rec"]
     assert group_by_split(["a_dev0.rec", "a_train0.rec"], "/set", "files", split_from=r"_([a-z]+)\d")[0] == {
         "train": ["a_train0.rec"],

@@ -1,4 +1,4 @@
-"""The same files get the same splits, or the same refusal, in every layout that keeps images in containers."""
+"""The same files get the same splits, or the same error, in every layout that stores images in containers."""
 
 import io
 import struct
@@ -111,7 +111,7 @@ def layout(request: pytest.FixtureRequest) -> str:
 
 
 def make(folder: Path, layout: str, *names: str) -> Path:
-    """Files of two images each, of the classes 0 and 1, with the suffix of the layout."""
+    """Write files of two images each, of the classes 0 and 1, with the suffix of the layout."""
     for number, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         LAYOUTS[layout](folder / name, 10 * number)
@@ -132,8 +132,8 @@ def test_a_word_in_the_name_gives_the_split(tmp_path: Path, layout: str) -> None
 
 
 @pytest.mark.parametrize("word", ["val", "validation", "valid", "dev"])
-def test_all_words_for_val_are_val(tmp_path: Path, word: str) -> None:
-    for layout in ("webdataset", "recordio", "npz"):  # the others share the function: see the test above
+def test_every_word_for_val_gives_val(tmp_path: Path, word: str) -> None:
+    for layout in ("webdataset", "recordio", "npz"):  # the other layouts share the function, as the test above shows
         assert sizes(open_source(make(tmp_path / layout, layout, "train", word))) == {"train": 2, "val": 2}
 
 

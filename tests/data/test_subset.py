@@ -15,7 +15,7 @@ from tench.errors import TenchError, UsageError, counted
 
 
 def rows_of(labels: Sequence[int], prefix: str = "") -> Rows:
-    """A row for each label; each has an offset, a length and a shard that tell it from the others."""
+    """A row for each label, with a unique combination of offset, length and shard."""
     count = len(labels)
     return Rows(
         shards=[f"/data/{number}.tar" for number in range(3)],
@@ -33,7 +33,7 @@ def contents_of(ids: str, **labels: Sequence[int]) -> Contents:
 
 
 def where(rows: Rows) -> dict[str, tuple[str, int, int]]:
-    """The place of each key's bytes."""
+    """The shard, offset and length of each key's bytes."""
     offsets = np.broadcast_to(rows.offset, len(rows.key)).tolist()
     lengths = np.broadcast_to(rows.length, len(rows.key)).tolist()
     files = [rows.shards[number] for number in rows.shard.tolist()]
@@ -91,7 +91,7 @@ def test_several_labels_per_image_are_an_error() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(1, 8))
-def test_the_remaining_classes_are_those_with_enough_images(labels: list[int], min_images: int) -> None:
+def test_exactly_the_classes_with_enough_images_remain(labels: list[int], min_images: int) -> None:
     before = contents_of("abcdef", train=labels)
     kept = [label for label in range(6) if labels.count(label) >= min_images]
     if len(kept) < 2:
@@ -105,7 +105,7 @@ def test_the_remaining_classes_are_those_with_enough_images(labels: list[int], m
 
 
 def drawn(keys: Sequence[str], count: int, seed: int) -> set[str]:
-    """The rule, written down once more."""
+    """The rule, written a second time as the oracle."""
     return set(sorted(keys, key=lambda key: hashlib.sha256(f"{seed}\n{key}".encode()).hexdigest())[:count])
 
 
@@ -139,13 +139,13 @@ def test_the_keys_with_the_smallest_digests_of_each_class_are_drawn_in_any_order
     )
 
 
-def test_another_seed_draws_other_images() -> None:
+def test_a_different_seed_draws_different_images() -> None:
     before = contents_of("ab", train=[0, 1] * 100)
     assert set(val_per_class(before, 20, 0).splits["val"].key) != set(val_per_class(before, 20, 1).splits["val"].key)
 
 
-def test_the_images_drawn_with_seed_0_are_these() -> None:
-    """Runs are compared on them: another choice needs another name."""
+def test_the_images_drawn_with_seed_0_never_change() -> None:
+    """Runs are compared on these images, so a different rule would need a different name."""
     found = val_per_class(contents_of("ab", train=[0, 1] * 50), 3, 0)
     assert sorted(key[6:11] for key in found.splits["val"].key) == [
         "00011",
@@ -182,7 +182,7 @@ def test_a_class_without_images_left_for_training_is_an_error_that_names_it() ->
     )
 
 
-def test_val_per_class_is_refused_if_there_is_a_val() -> None:
+def test_val_per_class_is_refused_if_there_is_a_split_val() -> None:
     with pytest.raises(UsageError) as error:
         val_per_class(contents_of("ab", train=[0, 1] * 5, val=[0]), 1, 0)
     assert str(error.value) == "--val-per-class: this source already has a split val. Leave out the option to use that."
@@ -228,7 +228,7 @@ def test_rows_keep_all_their_values() -> None:
 
 
 def test_files_of_a_folder_remain_files_of_a_folder(tmp_path: Path) -> None:
-    """A shard that no row is left of is gone, so that a table knows each image to be a file."""
+    """Shards without rows are removed, so the table can tell that each image is a file."""
     rows = dataclasses.replace(rows_of([0, 1] * 3), shards=[f"{n}.jpg" for n in range(6)], shard=np.arange(6), offset=0)
     found = val_per_class(Contents(Classes.of(["a", "b"]), {"train": rows}, []), 1, 0)
     assert [len(part.shards) for part in found.splits.values()] == [4, 2]

@@ -45,7 +45,7 @@ def saved(folder: Path, splits: dict[str, Rows], classes: Classes = ABC) -> Data
 
 
 def one_shard(folder: Path, images: dict[str, tuple[bytes, int]]) -> Rows:
-    """All images one after the other in one file, in the order of the dict."""
+    """Write all images back to back into one file, in the order of the dict."""
     folder.mkdir(exist_ok=True)
     data = [content for content, _ in images.values()]
     (folder / "shard").write_bytes(b"".join(data))
@@ -61,7 +61,7 @@ def one_shard(folder: Path, images: dict[str, tuple[bytes, int]]) -> Rows:
 
 
 def one_file_each(folder: Path, count: int) -> Rows:
-    """Row i is the file i, which contains the text of i."""
+    """Write a file per row; file i contains the number i as text."""
     paths = [folder / f"{index:04}" for index in range(count)]
     for index, path in enumerate(paths):
         path.write_text(str(index))
@@ -86,7 +86,7 @@ def test_the_fingerprint_of_classes_is_a_hash_of_their_ids_in_order() -> None:
     assert Classes.of(["n01443537", "n01440764"]).fingerprint != "8124f08fe2385764"
 
 
-def test_names_for_people_do_not_change_the_fingerprint() -> None:
+def test_class_names_do_not_change_the_fingerprint() -> None:
     named = Classes.of(["n01440764", "n01443537"], ["tench", "goldfish"])
     assert named.names == ("tench", "goldfish")
     assert named.fingerprint == "8124f08fe2385764"
@@ -109,7 +109,7 @@ def test_classes_in_another_order_are_matched_by_id(ids: list[str], random: Rand
     assert [ids[place] for place in index] == shuffled
 
 
-def test_a_set_that_lacks_a_class_can_be_matched() -> None:
+def test_classes_of_a_set_that_lacks_one_can_be_matched() -> None:
     assert ABC.index_of(Classes.of(["c", "a"]), whose="val", here="train").tolist() == [2, 0]
 
 
@@ -127,30 +127,30 @@ def test_the_first_five_of_many_unknown_classes_are_named() -> None:
         ABC.index_of(Classes.of([f"u{index}" for index in range(7)]), whose="theirs", here="here")
 
 
-def test_numbered_classes_meet_named_ones_of_the_same_number_by_position() -> None:
+def test_numbered_classes_are_matched_by_position_with_as_many_named_ones() -> None:
     numbered = Classes.numbered_to(3)
     assert numbered.ids == ("0", "1", "2")
     assert ABC.index_of(numbered, whose="list", here="model").tolist() == [0, 1, 2]
     assert numbered.index_of(ABC, whose="folder", here="model").tolist() == [0, 1, 2]
 
 
-def test_numbered_classes_do_not_meet_named_ones_of_another_number() -> None:
+def test_numbered_classes_are_not_matched_with_a_different_number_of_named_ones() -> None:
     with pytest.raises(TenchError, match=r"^list has 4 classes and model has 3; one of them has only numbers"):
         ABC.index_of(Classes.numbered_to(4), whose="list", here="model")
 
 
-def test_two_numbered_lists_meet_by_number() -> None:
+def test_two_numbered_lists_are_matched_by_number() -> None:
     assert Classes.numbered_to(5).index_of(Classes.numbered_to(3), whose="a", here="b").tolist() == [0, 1, 2]
     with pytest.raises(TenchError, match="are not in b: 3, 4"):
         Classes.numbered_to(3).index_of(Classes.numbered_to(5), whose="a", here="b")
 
 
 @pytest.mark.parametrize("classes", [ABC, Classes.of(["n1"], ["tench, Tinca tinca"]), Classes.numbered_to(4)])
-def test_classes_come_back_from_json(classes: Classes) -> None:
+def test_classes_are_read_back_from_json(classes: Classes) -> None:
     assert Classes.from_json(classes.to_json()) == classes
 
 
-def test_each_row_gives_back_its_bytes_label_and_key(tmp_path: Path) -> None:
+def test_each_row_returns_its_bytes_label_and_key(tmp_path: Path) -> None:
     images = {"k3": (b"three", 2), "k1": (b"one", -1), "k2": (b"", 0)}
     dataset = saved(tmp_path, {"train": one_shard(tmp_path, images)})
     train = dataset.splits["train"]
@@ -166,7 +166,7 @@ def test_each_row_gives_back_its_bytes_label_and_key(tmp_path: Path) -> None:
 
 
 @given(names=st.lists(st.sampled_from("abcdefgh"), unique=True))
-def test_in_file_order_offsets_only_grow(names: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_offsets_increase_in_file_order(names: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("images")
     one, other = (one_shard(folder / part, {part + name: (b"12", 0) for name in names}) for part in "xy")
     table = Table.joined(
@@ -176,7 +176,7 @@ def test_in_file_order_offsets_only_grow(names: list[str], tmp_path_factory: pyt
     assert places == [(str(folder / part / "shard"), 2 * number) for part in "xy" for number in range(len(names))]
 
 
-def test_splits_keep_their_rows_shards_and_encodings_apart(tmp_path: Path) -> None:
+def test_rows_shards_and_encodings_of_splits_stay_separate(tmp_path: Path) -> None:
     train = one_shard(tmp_path / "train", {"b": (b"abcdef", 0), "a": (b"ghijkl", 1)})
     pixels = Rows(
         shards=["unused", str(tmp_path / "train/shard")],
@@ -222,13 +222,13 @@ def test_rows_are_sorted_by_code_point_of_their_keys(tmp_path_factory: pytest.Te
     assert [train.read(row).decode() for row in range(len(train))] == train.keys()
 
 
-def test_code_points_beyond_the_first_plane_come_after_those_of_it(tmp_path: Path) -> None:
-    keys = ["\U0001f41f", "\uffee", "\u00e9", "b", "B", "10", "9"]  # in UTF-16 the fish would come before U+FFEE
+def test_code_points_beyond_the_first_plane_sort_after_those_in_it(tmp_path: Path) -> None:
+    keys = ["\U0001f41f", "\uffee", "\u00e9", "b", "B", "10", "9"]  # in UTF-16, the fish would sort before U+FFEE
     train = saved(tmp_path, {"train": one_shard(tmp_path, dict.fromkeys(keys, (b"x", 0)))}).splits["train"]
     assert train.keys() == ["10", "9", "B", "b", "\u00e9", "\uffee", "\U0001f41f"]
 
 
-def test_a_loaded_table_is_a_map_of_the_file_and_cannot_be_written(tmp_path: Path) -> None:
+def test_a_loaded_table_is_memory_mapped_and_read_only(tmp_path: Path) -> None:
     count = 20_000
     numbers = np.arange(count)
     rows = Rows(["x", "y"], numbers % 2, numbers, 1, numbers % 3, [f"{index:06}" for index in range(count)])
@@ -265,7 +265,7 @@ def test_a_label_out_of_range_is_refused(tmp_path: Path, label: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["offset", "length"])
-def test_a_byte_range_below_zero_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_negative_byte_range_is_refused(tmp_path: Path, name: str) -> None:
     ranges = {"offset": np.array([5, 0]), "length": np.array([1, 1])} | {name: np.array([1, -7])}
     rows = Rows(["s"], np.zeros(2, int), ranges["offset"], ranges["length"], np.zeros(2, int), ["one", "two"])
     with pytest.raises(TenchError, match=rf"^somewhere \(train\): two has {name} -7; it must be at least 0\."):
@@ -282,7 +282,7 @@ def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
 def test_the_fingerprint_of_a_dataset_depends_on_keys_labels_and_lengths(tmp_path: Path) -> None:
     images = {"a": (b"1", 0), "b": (b"22", 1)}
     first = saved(tmp_path, {"train": one_shard(tmp_path / "1", images)}).fingerprint
-    elsewhere = {"b": (b"##", 1), "a": (b"#", 0)}  # another order in another file
+    elsewhere = {"b": (b"##", 1), "a": (b"#", 0)}  # a different order, in a different file
     assert saved(tmp_path, {"train": one_shard(tmp_path / "2", elsewhere)}).fingerprint == first
     others: list[dict[str, Rows]] = [
         {"train": one_shard(tmp_path / "3", {"a": (b"1", 0), "c": (b"22", 1)})},
@@ -328,7 +328,7 @@ def test_a_table_is_saved_completely_or_not_at_all(tmp_path: Path, monkeypatch: 
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["saved", "shard"]
 
 
-def test_many_threads_read_the_same_file_at_once(tmp_path: Path) -> None:
+def test_many_threads_can_read_the_same_file_at_once(tmp_path: Path) -> None:
     images = {f"{index:04}": (f"image {index} ".encode() * (index % 50), 0) for index in range(500)}
     train = saved(tmp_path, {"train": one_shard(tmp_path, images)}).splits["train"]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -395,7 +395,7 @@ def test_many_files_are_not_kept_open(tmp_path: Path) -> None:
     assert num_descriptors() == before
 
 
-def test_few_files_are_kept_open_until_the_table_is_closed_or_gone(tmp_path: Path) -> None:
+def test_a_few_files_stay_open_until_the_table_is_closed_or_deleted(tmp_path: Path) -> None:
     train = saved(tmp_path, {"train": one_file_each(tmp_path, 5)}).splits["train"]
     before = num_descriptors()
     for _ in range(2):
@@ -403,13 +403,13 @@ def test_few_files_are_kept_open_until_the_table_is_closed_or_gone(tmp_path: Pat
         assert num_descriptors() == before + 5
     train.close()
     assert num_descriptors() == before
-    assert train.read(4) == b"4"  # it can be read again
+    assert train.read(4) == b"4"  # a closed table can be read again
     assert num_descriptors() == before + 1
     del train
     assert num_descriptors() == before
 
 
-def test_a_place_names_the_file_and_in_a_container_the_bytes_and_the_key(tmp_path: Path) -> None:
+def test_a_place_names_the_file_and_for_a_container_the_bytes_and_the_key(tmp_path: Path) -> None:
     container = saved(tmp_path, {"train": one_shard(tmp_path, {"a": (b"12", 0), "b": (b"345", 0)})}).splits["train"]
     assert container.place(1) == f"{tmp_path}/shard, bytes 2-5 (b)"
     folder = saved(tmp_path, {"train": one_file_each(tmp_path, 100)}).splits["train"]
@@ -464,7 +464,7 @@ def test_a_stamp_is_fresh_until_a_file_changes_or_is_added_or_removed(tmp_path: 
     assert not is_fresh(stamp)
 
 
-def test_a_saved_stamp_is_the_sources_size_and_time(tmp_path: Path) -> None:
+def test_a_saved_stamp_has_the_size_and_time_of_the_source(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"123")
     os.utime(tmp_path / "file", ns=(0, 1_700_000_000_123_456_789))
     rows = one_shard(tmp_path, {"a": (b"x", 0)})
@@ -476,14 +476,14 @@ def test_a_saved_stamp_is_the_sources_size_and_time(tmp_path: Path) -> None:
 
 def test_the_fingerprint_of_a_dataset_never_changes(tmp_path: Path) -> None:
     rows = one_shard(tmp_path, {"b": (b"22", 1), "a": (b"1", 0)})
-    # The split's name and length, the keys, then labels as int32 and lengths as int64, little-endian.
+    # The split's name and length, the keys, then little-endian labels (int32) and lengths (int64).
     expected = hashlib.sha256(
         b"train 2\na\nb" + bytes.fromhex("0000000001000000") + bytes.fromhex("01000000000000000200000000000000")
     ).hexdigest()[:16]
     assert saved(tmp_path, {"train": rows}).fingerprint == expected
 
 
-def test_all_labels_and_boxes_of_an_image_come_back(tmp_path: Path) -> None:
+def test_all_labels_and_boxes_of_an_image_are_read_back(tmp_path: Path) -> None:
     images = {"x": (b"1", 0), "a": (b"2", 1), "m": (b"3", 2)}
     boxes = [[(0.0, 0.25, 0.5, 1.0), (0.125, 0.0, 0.25, 0.5)], [], None]
     rows = dataclasses.replace(one_shard(tmp_path, images), labels=[[0, 2.5], [1], None], boxes=boxes)
@@ -496,7 +496,7 @@ def test_all_labels_and_boxes_of_an_image_come_back(tmp_path: Path) -> None:
     assert opened(tmp_path / "saved").splits["val"].boxes(0) is None
 
 
-def test_several_datasets_are_one_with_classes_united_by_id(tmp_path: Path) -> None:
+def test_several_datasets_are_united_by_class_id(tmp_path: Path) -> None:
     first = saved(tmp_path / "1", {"train": one_shard(tmp_path / "a", {"a/1": (b"one", 0), "c/1": (b"three", 2)})})
     numbers = {"train": one_shard(tmp_path / "b", {"d/1": (b"four", 0), "b/1": (b"two", 1)})}
     more = numbers | {"val": one_shard(tmp_path / "c", {"d/2": (b"five!", 0)})}
@@ -541,7 +541,7 @@ def test_an_image_of_40_gb_is_refused_without_reading_it(tmp_path: Path, monkeyp
     )
 
 
-def test_a_pipe_in_place_of_an_image_does_not_block(tmp_path: Path) -> None:
+def test_reading_a_pipe_in_place_of_an_image_does_not_block(tmp_path: Path) -> None:
     found = saved(tmp_path, {"train": one_file_each(tmp_path, 2)}).splits["train"]
     (tmp_path / "0001").unlink()
     os.mkfifo(tmp_path / "0001")

@@ -1,4 +1,4 @@
-"""Which images a model is evaluated on: never silently those it was trained on, wherever they lie now."""
+"""The images that a model is evaluated on: never silently those it was trained on, wherever they are now."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ OPTIONS = TrainOptions(device="cpu", threads=1)
 
 
 def write_images(folder: Path, classes: str, count: int, seed: int = 0, suffix: str = "png") -> Path:
-    """Class folders of noise; `classes` are words."""
+    """Write class folders of noise images. `classes` are separated by spaces."""
     random = np.random.default_rng(seed)
     for name in classes.split():
         for number in range(count):
@@ -41,7 +41,10 @@ def write_images(folder: Path, classes: str, count: int, seed: int = 0, suffix: 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """set: 3 classes of 10 images. Runs on it: fraction holds out 3 of each class, per-class 2."""
+    """A dataset `set` of 3 classes of 10 images, and two runs on it.
+
+    The run `fraction` holds out 3 images of each class, `per-class` 2.
+    """
     folder = tmp_path_factory.mktemp("original")
     write_images(folder / "set", "a b c", 10)
     with pytest.MonkeyPatch.context() as patch:
@@ -55,7 +58,7 @@ HELD_OUT = {"fraction": 9, "per-class": 6}
 
 
 def held_out_of(run: Path) -> float:
-    """The loss that the training measured on its held-out images."""
+    """The loss that training measured on the held-out images."""
     loss: float = json.loads((run / "model.json").read_text())["metrics"]["loss"]
     return loss
 
@@ -79,7 +82,7 @@ def as_shards(original: Path, tmp_path: Path) -> Path:
 
 
 def renamed(original: Path, tmp_path: Path) -> Path:
-    """The same files under other names, with one name given to another image of its class."""
+    """The same files under other names, where one old name now belongs to another image of its class."""
     folder = copied(original, tmp_path)
     for path in sorted(folder.glob("*/*.png")):
         path.rename(path.with_name(f"{(int(path.stem) + 1) % 10:03}.new.png"))
@@ -103,7 +106,7 @@ def test_the_held_out_images_of_moved_data_are_evaluated(
 
 
 def test_two_images_of_equal_length_with_swapped_names_are_still_recognised(tmp_path: Path) -> None:
-    write_images(tmp_path / "set", "a b", 8, suffix="bmp")  # all of one length
+    write_images(tmp_path / "set", "a b", 8, suffix="bmp")  # all of the same length
     run = fit(tmp_path / "set", recipe=QUICK.replace(val_fraction=0.25), run=tmp_path / "run", options=OPTIONS)
     before = evaluate(run)
     trained = sorted({f"a/{number:03}.bmp" for number in range(8)} - {before.key(row) for row in range(before.images)})
@@ -116,7 +119,7 @@ def test_two_images_of_equal_length_with_swapped_names_are_still_recognised(tmp_
     assert after.loss == pytest.approx(before.loss, rel=1e-5)
 
 
-def test_added_images_are_new_but_copies_of_training_images_are_not(original: Path, tmp_path: Path) -> None:
+def test_added_images_count_as_new_but_copies_of_training_images_do_not(original: Path, tmp_path: Path) -> None:
     folder = copied(original, tmp_path)
     held = {evaluate(original / "fraction").key(row) for row in range(9)}
     trained = next(key for key in sorted(f"a/{number:03}.png" for number in range(10)) if key not in held)
@@ -133,7 +136,7 @@ def test_added_images_are_new_but_copies_of_training_images_are_not(original: Pa
     )
 
 
-def test_training_images_are_recognised_in_a_split_of_another_name(original: Path, tmp_path: Path) -> None:
+def test_training_images_are_recognised_in_a_split_with_another_name(original: Path, tmp_path: Path) -> None:
     shutil.copytree(original / "set", tmp_path / "other" / "val")
     write_images(tmp_path / "other" / "train", "a b c", 2, seed=5)
     found = evaluate(original / "fraction", tmp_path / "other")
@@ -164,7 +167,7 @@ def test_copies_that_were_re_encoded_are_not_recognised_and_the_note_says_so(ori
     )
 
 
-def test_different_images_with_the_same_lengths_and_names_are_new(tmp_path: Path) -> None:
+def test_different_images_with_the_same_lengths_and_names_count_as_new(tmp_path: Path) -> None:
     write_images(tmp_path / "set", "a b", 8, suffix="bmp")
     write_images(tmp_path / "other", "a b", 8, seed=1, suffix="bmp")
     run = fit(tmp_path / "set", recipe=QUICK, run=tmp_path / "run", options=OPTIONS)
@@ -191,7 +194,7 @@ def test_one_or_all_of_several_sources_can_be_evaluated_after_a_move(tmp_path: P
 
 
 def test_moved_data_is_read_with_the_options_of_training(tmp_path: Path) -> None:
-    """Labels from file names: without the option the folder is not a dataset."""
+    """Labels come from file names; without the option, the folder is not a dataset."""
     (tmp_path / "flat").mkdir()
     for path in write_images(tmp_path / "set", "a b", 10).glob("*/*.png"):
         shutil.copy(path, tmp_path / "flat" / f"{path.parent.name}.{path.name}")
@@ -202,12 +205,12 @@ def test_moved_data_is_read_with_the_options_of_training(tmp_path: Path) -> None
     assert evaluate(run, tmp_path / "moved").images == 4
 
 
-def test_the_runs_validation_set_is_counted_whole_and_copies_of_training_images_are_noted(
+def test_the_runs_validation_set_is_counted_whole_and_a_note_reports_copies_of_training_images(
     tmp_path: Path,
 ) -> None:
     write_images(tmp_path / "set" / "train", "a b", 6)
     write_images(tmp_path / "set" / "val", "a b", 3, seed=1)
-    for name in ("a/000.png", "b/002.png"):  # one of the same key, one of another
+    for name in ("a/000.png", "b/002.png"):  # one with the same key, one with another key
         shutil.copy(tmp_path / "set" / "train" / name, tmp_path / "set" / "val" / "a" / "000.png")
         shutil.copy(tmp_path / "set" / "train" / name, tmp_path / "set" / "val" / "b" / "001.png")
     run = fit(tmp_path / "set", recipe=QUICK, run=tmp_path / "run", options=OPTIONS)
@@ -221,7 +224,7 @@ def test_the_runs_validation_set_is_counted_whole_and_copies_of_training_images_
     assert evaluate(run, tmp_path / "moved").images == 6
 
 
-# Weights without their run
+# Weights without their run.
 
 
 def weights_alone(run: Path, folder: Path) -> Path:
@@ -270,11 +273,11 @@ def test_the_record_of_another_run_is_ignored(original: Path, tmp_path: Path) ->
     assert evaluate(run, copied(original, tmp_path)).num_trained_on is None
 
 
-# Sets with a score of their own
+# Sets with their own scores.
 
 
 def test_imagenet_a_is_scored_among_its_200_classes(tmp_path: Path) -> None:
-    for wnid in ("n01498041", "n07753592"):  # stingray, banana
+    for wnid in ("n01498041", "n07753592"):  # the classes stingray and banana
         (tmp_path / "imagenet-a" / wnid).mkdir(parents=True)
         Image.new("RGB", (8, 8)).save(tmp_path / "imagenet-a" / wnid / "1.jpg")
     classes = Classes.of(wordnet.imagenet())
@@ -286,7 +289,7 @@ def test_imagenet_a_is_scored_among_its_200_classes(tmp_path: Path) -> None:
     assert [classes.ids[index] for index in rule.among] == list(wordnet.subset("a"))
 
 
-def test_real_labels_cover_the_val_images_that_have_some(tmp_path: Path) -> None:
+def test_real_labels_cover_the_val_images_that_have_such_labels(tmp_path: Path) -> None:
     miniature.ilsvrc(tmp_path)
     classes = Classes.of(sorted(miniature.CLASSES))
     indices = [wordnet.imagenet().index(wnid) for wnid in classes.ids]

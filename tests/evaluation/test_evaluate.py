@@ -28,7 +28,7 @@ OPTIONS = TrainOptions(device="cpu", threads=1)
 CLASSES = "a b c d"
 
 
-def test_the_remedy_for_lack_of_memory_is_a_smaller_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_out_of_memory_suggests_a_smaller_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     def measure(*arguments: object) -> Metrics:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
 
@@ -67,11 +67,11 @@ def test_an_empty_table_is_refused() -> None:
         evaluate_table(Classifier(card.create_module(), card, "here"), table, where="nothing")
 
 
-# A run on its own data and on other data
+# A run evaluated on its own data and on other data.
 
 
 def write_images(folder: Path, classes: str, count: int, seed: int = 0) -> Path:
-    """Class folders of noise around a colour of the class's own; `classes` are words."""
+    """Write class folders of noise around a different colour per class. `classes` are separated by spaces."""
     random = np.random.default_rng(seed)
     for name in classes.split():
         colour = np.random.default_rng(list(name.encode())).integers(40, 216, 3)
@@ -85,7 +85,7 @@ def write_images(folder: Path, classes: str, count: int, seed: int = 0) -> Path:
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """photos: class folders alone. whole: train, val and test. some: two of the classes."""
+    """Three sources. photos: class folders alone. whole: train, val and test. some: two of the classes."""
     folder = tmp_path_factory.mktemp("sets")
     write_images(folder / "photos", CLASSES, 20)
     write_images(folder / "whole" / "train", CLASSES, 12, seed=1)
@@ -97,7 +97,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Runs: photos, whole, and photos validated on some."""
+    """Three runs: on photos, on whole, and on photos validated on some."""
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -113,7 +113,7 @@ def best_of(run: Path) -> dict[str, float]:
 
 
 def by_hand(classifier: Classifier, files: list[Path]) -> tuple[float, float]:
-    """(top-1, loss) of images whose folder is their class; they are of the network's size."""
+    """(top-1, loss) of images of the network's size in class folders."""
     pixels = np.stack([np.asarray(Image.open(file)) for file in files]).astype(np.float32) / 255
     mean, std = (np.array(values, np.float32) for values in (classifier.card.mean, classifier.card.std))
     inputs = torch.from_numpy(((pixels - mean) / std).transpose(0, 3, 1, 2))
@@ -140,10 +140,10 @@ def test_the_result_names_what_was_evaluated(trained: Path, sets: Path) -> None:
     assert names == [f"{sets / 'photos'} (held out of train)", f"{sets / 'whole'} (val)", f"{sets / 'some'} (train)"]
 
 
-def test_the_held_out_part_is_the_one_that_training_did_not_see(trained: Path, sets: Path) -> None:
+def test_the_held_out_part_is_the_one_that_training_did_not_use(trained: Path, sets: Path) -> None:
     classifier = load(trained / "photos", "cpu")
     held = hold_out(open_source(sets / "photos").splits["train"], 0.3)[1]
-    files = [sets / "photos" / key for key in held.keys()]  # noqa: SIM118  # a table is no dict
+    files = [sets / "photos" / key for key in held.keys()]  # noqa: SIM118  # a table is not a dict
     found = evaluate(classifier, str(sets / "photos"))
     assert found.images == len(files) == 24
     assert (found.top1, found.loss) == pytest.approx(by_hand(classifier, files), rel=1e-4)
@@ -167,7 +167,7 @@ def test_the_error_about_a_missing_split_lists_the_existing_ones(trained: Path, 
 
 def test_classes_in_a_different_order_are_matched_by_name(trained: Path, sets: Path) -> None:
     classifier = load(trained / "whole", "cpu")
-    found = evaluate(classifier, str(sets / "some"))  # its labels are b 0, d 1; the model's a 0, b 1, ...
+    found = evaluate(classifier, str(sets / "some"))  # labels b: 0, d: 1; in the model a: 0, b: 1, ...
     files = sorted((sets / "some").glob("*/*.png"))
     assert found.images == len(files) == 12
     assert (found.top1, found.loss) == pytest.approx(by_hand(classifier, files), rel=1e-4)
@@ -226,13 +226,13 @@ def test_the_weights_file_of_a_run_is_evaluated_on_the_runs_data(trained: Path) 
 
 
 def weights_alone(run: Path, folder: Path) -> Path:
-    """A copy of a run's weights and their card, away from the run."""
+    """A copy of the weights and model card of a run, in another folder."""
     for name in ("best.safetensors", "model.json"):
         shutil.copy(run / name, folder / name)
     return folder / "best.safetensors"
 
 
-def test_weights_moved_out_of_their_run_still_know_their_data(trained: Path, sets: Path, tmp_path: Path) -> None:
+def test_weights_moved_out_of_their_run_can_still_find_their_data(trained: Path, sets: Path, tmp_path: Path) -> None:
     weights = weights_alone(trained / "whole", tmp_path)
     found = evaluate(weights)
     assert found.top1 == best_of(trained / "whole")["top1"]
@@ -343,7 +343,7 @@ def test_a_run_on_several_sources_is_evaluated_on_the_same_images_again(sets: Pa
     assert card.trained_on["source"] == [str(source) for source in sources]
     metrics = evaluate(run)
     assert metrics.name == f"{tmp_path}/one + {tmp_path}/two (val)"
-    assert (metrics.images, metrics.per_class[1].images) == (5, 2)  # of b, one of each source
+    assert (metrics.images, metrics.per_class[1].images) == (5, 2)  # of class b, one from each source
     assert metrics.top1 == card.metrics["top1"]
     again = fit(sources, recipe=recipe, run=tmp_path / "run", options=OPTIONS)
     assert again.folder == run.folder

@@ -17,7 +17,7 @@ PLAIN = Normalise((0.0,), (1.0,), CPU)
 
 
 class Lookup(nn.Module):
-    """Gives the logits of a table; the first pixel of an image says which."""
+    """A network that returns rows of a table of logits. The first pixel of an image is the row."""
 
     def __init__(self, logits: npt.NDArray[np.float32]) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ def test_a_class_without_images_is_counted_as_none() -> None:
     assert found.per_class[5] == (0, 0)
 
 
-def test_with_a_class_subset_the_model_chooses_only_among_it() -> None:
+def test_with_a_class_subset_the_model_only_chooses_among_its_classes() -> None:
     logits, labels = logits_and_labels(40, 9)
     among = [1, 2, 3, 5, 7, 8]
     labels = np.array(among)[labels % len(among)]

@@ -43,7 +43,7 @@ def photos(photo_folder: Path) -> list[str]:
 
 
 def torchvisions(classifier: Classifier) -> Callable[[str], npt.NDArray[np.float32]]:
-    """Probabilities by torchvision's transforms on Pillow's image."""
+    """A function that computes probabilities with torchvision's transforms of Pillow's image."""
     import_torchvision()
     transforms: Any = importlib.import_module("torchvision.transforms")
     card = classifier.card
@@ -116,7 +116,7 @@ def test_an_unreadable_file_yields_an_error_and_the_others_are_classified(photos
         assert mixed.predictions[0].probability == pytest.approx(expected.predictions[0].probability)
 
 
-def test_a_pipe_and_a_file_larger_than_any_image_are_not_read(photos: list[str], tmp_path: Path) -> None:
+def test_a_pipe_and_a_file_that_is_too_large_for_an_image_are_not_read(photos: list[str], tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     with (tmp_path / "huge.jpg").open("wb") as file:
         file.truncate(40 * 10**9)

@@ -1,7 +1,7 @@
-"""Open changed sources with tench, in a separate process with limits on memory and on the size of files.
+"""Open changed sources with tench, in a separate process with limits on memory and file size.
 
-Reads lines `NAME<TAB>FIRST<TAB>COUNT` from standard input. For each change from FIRST on it writes `at N`, and after it
-`ok`, or `bad` with the traceback as JSON. To see one again:
+Reads lines `NAME<TAB>FIRST<TAB>COUNT` from standard input. For each of COUNT changes from FIRST on, it writes `at N`
+and then `ok`, or `bad` with the traceback as JSON. To reproduce one change:
 
     python -m tests.fuzz.child NAME N FOLDER
 """
@@ -23,7 +23,7 @@ from tests.fuzz.mutate import mutated
 from tests.fuzz.seeds import SEEDS, Seed
 
 _MEMORY_BYTES = 2 * 2**30
-"""Beyond what the process uses when it is ready."""
+"""The limit on top of what the process uses once it is ready."""
 _FILE_BYTES = 2**30
 _LONGEST_MESSAGE = 3000
 
@@ -116,7 +116,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tench-fuzz-") as made:
         prepare(Path(made))
         sys.stdout = io.TextIOWrapper(os.fdopen(os.dup(1), "wb", 0), write_through=True)
-        os.dup2(2, 1)  # what libraries print is not one of the protocol
+        os.dup2(2, 1)  # output of libraries must not mix with the protocol
         serve(Path(made))
 
 

@@ -1,6 +1,6 @@
-"""Changes to a valid file that keep its structure, and so reach code that random bit flips never reach.
+"""Changes to a valid file that keep its structure, so that they reach code that random bit flips never reach.
 
-A change is a pure function of its random numbers, so a seed's name and a number are enough to make it again.
+A change is a pure function of its random numbers, so a seed's name and a number are enough to reproduce it.
 """
 
 import random
@@ -22,25 +22,25 @@ _TEXTS = (
 )
 _DIGITS = re.compile(rb"\d+")
 _NEAR = 24
-"""Length and offset fields lie within this distance after a border."""
+"""Length and offset fields are within this distance after a border."""
 
 
 def mutated(random_: random.Random, data: bytes, borders: Sequence[int]) -> bytes:
-    """The data after one to four changes. borders: where parts of its structure begin."""
+    """The data after one to four changes. borders: where the parts of its structure begin."""
     for _ in range(random_.choice((1, 1, 1, 2, 3, 4))):
         data = random_.choice(_CHANGES)(random_, data, borders)
     return data
 
 
 def _place(random_: random.Random, data: bytes, borders: Sequence[int]) -> int:
-    """A position, most often shortly after a border."""
+    """A random position, most often shortly after a border."""
     if borders and random_.random() < 0.7:
         return min(random_.choice(borders) + random_.randrange(_NEAR), max(len(data) - 1, 0))
     return random_.randrange(max(len(data), 1))
 
 
 def _piece(random_: random.Random, data: bytes, borders: Sequence[int]) -> tuple[int, int]:
-    """Start and end of a part: from border to border, or anywhere."""
+    """Start and end of a random part: from border to border, or anywhere."""
     places = [place for place in (0, *borders, len(data)) if place <= len(data)]
     if len(places) > 2 and random_.random() < 0.6:
         first, second = sorted(random_.sample(range(len(places)), 2))
@@ -73,7 +73,7 @@ def _number(random_: random.Random, data: bytes, borders: Sequence[int]) -> byte
 
 
 def _text(random_: random.Random, data: bytes, borders: Sequence[int]) -> bytes:
-    """Replace a number in digits by another text, of the same length or not."""
+    """Replace a number written in digits by another text, of the same or a different length."""
     found = list(_DIGITS.finditer(data[: 2**16]))
     if not found:
         return _number(random_, data, borders)

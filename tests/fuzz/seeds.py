@@ -32,10 +32,11 @@ Repair = Callable[[bytes], bytes]
 
 @dataclasses.dataclass(frozen=True)
 class Seed:
-    """A source to change. open: the path to give to tench, "." for the folder. files: all of it, by path.
+    """A source to change.
 
-    changed: the files that are changed. borders: where the parts of a changed file begin. repair: makes checksums fit
-    again, so that a change is not stopped by the first of them. wrap: what the file is compressed with, after changes.
+    open: the path to pass to tench, "." for the folder. files: all files, by path. changed: the files that are changed.
+    borders: where the parts of a changed file begin. repair: makes checksums match again, so that a change gets past
+    them. wrap: compresses the file after the changes.
     """
 
     open: str
@@ -186,7 +187,7 @@ def _parquet() -> Seed:
     table = table.replace_schema_metadata({"huggingface": json.dumps(info)})
     pq.write_table(table, stream)
     name = "data/train-00000-of-00001.parquet"
-    # The footer holds the structure; it begins as many bytes before the end as the last 8 say.
+    # The footer holds the structure. The last 8 bytes say how far before the end it begins.
     return Seed(".", {name: stream.getvalue()}, (name,), lambda data: [*range(max(0, len(data) - 1500), len(data), 20)])
 
 
@@ -234,7 +235,7 @@ def _cifar_pickle(protocol: int) -> Seed:
 
     names = [f"class {number}" for number in range(100)]
     files = {"meta": pickle.dumps({"fine_label_names": names}, protocol), "train": batch(3), "test": batch(2)}
-    # The pixels are most of a batch; its structure is in its beginning and its end.
+    # Most of a batch is pixels; its structure is at the beginning and at the end.
     return Seed(
         ".", files, tuple(files), lambda data: [*range(0, 300, 10), *range(max(0, len(data) - 300), len(data), 10)]
     )
@@ -364,4 +365,4 @@ SEEDS: dict[str, Callable[[], Seed]] = {
     "ppm": lambda: _image("PPM", borders=lambda data: [0, 3, 6]),
     "jpeg 2000": lambda: _image("JPEG2000", borders=_at(rb"\xff[\x4f-\x93]|jP|ihdr|jp2c")),
 }
-"""By name. Every call makes a new, identical one."""
+"""Functions that make a seed, by name. Every call makes a new, identical one."""

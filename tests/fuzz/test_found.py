@@ -1,4 +1,4 @@
-"""Inputs that once ended in a traceback or a crash, reduced to the smallest that still did."""
+"""Inputs that once caused a traceback or a crash, reduced to the smallest that still did."""
 
 import zipfile
 from pathlib import Path
@@ -13,7 +13,7 @@ from tench.data.source import open_source
 from tench.errors import TenchError
 
 
-def test_the_header_of_an_array_that_ends_within_a_bracket(tmp_path: Path) -> None:
+def test_an_array_header_that_ends_within_a_bracket_is_refused(tmp_path: Path) -> None:
     """numpy's own repair of old headers raises tokenize.TokenError."""
     path = tmp_path / "set.npz"
     np.savez(path, train_images=np.zeros((2, 8, 8), np.uint8), train_labels=np.arange(2))
@@ -22,15 +22,15 @@ def test_the_header_of_an_array_that_ends_within_a_bracket(tmp_path: Path) -> No
         open_source(path)
 
 
-def test_an_archive_without_members(tmp_path: Path) -> None:
+def test_no_layout_recognises_an_archive_without_members(tmp_path: Path) -> None:
     path = tmp_path / "set.zip"
     with zipfile.ZipFile(path, "w"):
         pass
     assert not any(layout.recognise(open_tree(path, tmp_path / "spool")) for layout in LAYOUTS)
 
 
-def test_an_archive_with_a_file_and_a_folder_of_one_name(tmp_path: Path) -> None:
-    """The file was recognised as an image, and got a new name that was also taken from the folder."""
+def test_an_archive_with_a_file_and_a_folder_of_the_same_name_is_read(tmp_path: Path) -> None:
+    """The file was recognised as an image, and its new name clashed with that of the folder."""
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
         archive.writestr("train", encoded())
         for name in ("train/ant/1.jpg", "train/bee/2.jpg"):

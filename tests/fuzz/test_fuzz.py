@@ -1,6 +1,7 @@
-"""Whatever changes in a valid source, tench reads or refuses it: no traceback, crash, hang or flood of output.
+"""tench reads or refuses any changed source, without a traceback, crash, hang or flood of output.
 
-TENCH_FUZZ is how many changes each reader gets; `make fuzz` gives it 100,000. The changes are the same in every run.
+TENCH_FUZZ is the number of changes for each reader; `make fuzz` sets it to 100,000. The changes are the same in every
+run.
 """
 
 import json
@@ -17,7 +18,7 @@ from tests.fuzz.seeds import SEEDS
 
 CHANGES = int(os.environ.get("TENCH_FUZZ", "40"))
 SECONDS = 60.0
-"""The limit for one change, a hundred times what it takes on a loaded machine."""
+"""The time limit for one change: a hundred times what it needs on a loaded machine."""
 MOST_FAILURES = 20
 ROOT = Path(__file__).parents[2]
 
@@ -28,13 +29,13 @@ class Child:
     """The process that opens changed sources. It is restarted after each failure."""
 
     def __init__(self, errors: Path) -> None:
-        """errors: the file that receives the standard error of the process."""
+        """errors: the file that the standard error of the process goes to."""
         self._process: subprocess.Popen[bytes] | None = None
         self._errors = errors
         self._read = b""
 
     def failures(self, name: str, count: int) -> list[str]:
-        """What went wrong with changes 0 to count - 1 of a seed. Change 0 is none, so that it must be read."""
+        """What went wrong with changes 0 to count - 1 of a seed. Change 0 changes nothing, so it must be read."""
         found: list[str] = []
         first = 0
         while first < count and len(found) < MOST_FAILURES:
@@ -49,7 +50,7 @@ class Child:
                 elif line == "done":
                     first = count
                     break
-                elif line != "ok":  # it hangs or is gone
+                elif line != "ok":  # the process hangs or has ended
                     found.append(self._told(name, at, f"{line}\n{self._end()}"))
                     first = at + 1
                     break
@@ -92,7 +93,7 @@ class Child:
         return line.decode()
 
     def _end(self) -> str:
-        """Stop the process; returns the end of what it wrote to standard error."""
+        """Stop the process. Returns the end of what it wrote to standard error."""
         if self._process is None:
             return ""
         self._process.kill()
@@ -126,5 +127,6 @@ def test_an_unchanged_source_opens_and_every_image_decodes(name: str, tmp_path: 
 
 @pytest.mark.parametrize("name", SEEDS)
 def test_a_changed_source_is_read_or_refused(name: str, child: Child) -> None:
-    failures = child.failures(name, CHANGES)
-    assert not failures, f"{len(failures)} of {CHANGES}:\n\n" + "\n\n".join(failures)
+    changes = CHANGES // 4 if name == "hdf5" else CHANGES  # it starts Python for each file
+    failures = child.failures(name, changes)
+    assert not failures, f"{len(failures)} of {changes}:\n\n" + "\n\n".join(failures)

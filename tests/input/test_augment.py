@@ -40,7 +40,7 @@ def drawn(augmentation: Augmentation, count: int, seed: int = 0) -> Draws:
     "spans", [(0.4, 0.4, 0.4, 0.1), (0.5, 0.0, 2.0, 0.0), (0.0, 0.3, 0.0, 0.5), (0.0, 0.0, 0.0, 0.0)]
 )
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_colour_jitter_on_the_same_draws_is_torchvisions(
+def test_colour_jitter_matches_torchvision_on_the_same_draws(
     spans: tuple[float, ...], mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import_torchvision()
@@ -66,7 +66,7 @@ def test_colour_jitter_on_the_same_draws_is_torchvisions(
 
 
 def permutation(number: int) -> tuple[int, ...]:
-    """The permutation of 0 to 3 of this rank in the dictionary's order, by its factorial digits."""
+    """The permutation of 0 to 3 with this rank in lexicographic order, by its factorial digits."""
     left, order = [0, 1, 2, 3], []
     for base in (6, 2, 1, 1):
         order.append(left.pop(number // base))
@@ -191,7 +191,7 @@ def test_a_policy_is_found_by_its_name() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "randaugment-2", "trivialaugment", "autoaugment-mnist", "augmix", "Rand-m9"])
-def test_an_unknown_policy_lists_the_forms(name: str) -> None:
+def test_the_error_for_an_unknown_policy_lists_the_forms(name: str) -> None:
     with pytest.raises(UsageError) as refused:
         named_policy(name)
     assert str(refused.value).startswith(f"{name}: unknown augmentation policy.")
@@ -209,14 +209,14 @@ def test_a_randaugment_out_of_range_is_refused(name: str) -> None:
         named_policy(name)
 
 
-def test_the_mean_as_a_colour_is_timms() -> None:
+def test_the_mean_as_a_colour_matches_timm() -> None:
     assert mean_colour((0.485, 0.456, 0.406)) == (124, 116, 104)
     assert mean_colour((0.1307,)) == (33,)
     assert mean_colour((-0.1, 1.5)) == (0, 255)
 
 
 def test_an_augmentation_treats_pillows_images_and_views_alike() -> None:
-    """A view's output may be a slice of a batch; Pillow's arrays are read-only."""
+    """A view may write into a slice of a batch, and Pillow's arrays are read-only."""
     batch = np.stack([array(part(16, 16, number)) for number in range(3)])
     for augmentation in ALL:
         draws = drawn(augmentation, 1)[0]

@@ -14,7 +14,7 @@ from tench.input.draws import uniforms
 
 
 class Replayed:
-    """Stands for the module `torch` in torchvision's policies: its integers are those given, one after the other."""
+    """Replaces the module `torch` in torchvision's policies. Its random integers are the given ones, in order."""
 
     def __init__(self, integers: list[int]) -> None:
         self.integers = iter(integers)
@@ -57,7 +57,7 @@ def apply(image: Any, policy: Any, integers: list[int], monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(("magnitude", "bins", "num_ops"), [(9, 31, 2), (0, 31, 1), (30, 31, 1), (7, 10, 3)])
 @pytest.mark.parametrize("resample", ["nearest", "bilinear"])
-def test_randaugment_on_the_same_draws_is_torchvisions(
+def test_randaugment_matches_torchvision_on_the_same_draws(
     magnitude: int, bins: int, num_ops: int, resample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = RandAugment(num_ops=num_ops, magnitude=magnitude, bins=bins, fill=FILL, resample=resample)
@@ -74,7 +74,7 @@ def test_randaugment_on_the_same_draws_is_torchvisions(
 
 
 @pytest.mark.parametrize("resample", ["nearest", "bilinear"])
-def test_trivialaugment_at_every_operation_strength_and_sign_is_torchvisions(
+def test_trivialaugment_matches_torchvision_for_every_operation_strength_and_sign(
     resample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = TrivialAugmentWide(resample=resample)
@@ -93,7 +93,7 @@ def test_trivialaugment_at_every_operation_strength_and_sign_is_torchvisions(
 
 
 @pytest.mark.parametrize("policy", AUTO_POLICIES)
-def test_autoaugment_on_the_same_draws_is_torchvisions(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_autoaugment_matches_torchvision_on_the_same_draws(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = theirs()
     ours = AutoAugment(policy=policy)
     their = module.AutoAugment(module.AutoAugmentPolicy(policy))
@@ -105,7 +105,7 @@ def test_autoaugment_on_the_same_draws_is_torchvisions(policy: str, monkeypatch:
 
 
 @pytest.mark.parametrize("policy", AUTO_POLICIES)
-def test_the_tables_of_autoaugment_are_torchvisions(policy: str) -> None:
+def test_the_tables_of_autoaugment_match_torchvision(policy: str) -> None:
     module = theirs()
     expected = [
         tuple((name.lower(), chance, strength or 0) for name, chance, strength in pair)
@@ -120,7 +120,7 @@ def test_the_tables_of_autoaugment_are_torchvisions(policy: str) -> None:
 
 
 @pytest.mark.parametrize("bins", [2, 9, 10, 11, 31, 32])
-def test_strengths_are_torchvisions_for_any_number_of_bins(bins: int) -> None:
+def test_strengths_match_torchvision_for_any_number_of_bins(bins: int) -> None:
     module = theirs()
     pairs = [
         (autoaugment._scales(bins, 50, 70), module.RandAugment()._augmentation_space(bins, (50, 70))),
@@ -138,7 +138,7 @@ def test_strengths_are_torchvisions_for_any_number_of_bins(bins: int) -> None:
 
 
 @pytest.mark.parametrize("policy", [RandAugment(), TrivialAugmentWide()])
-def test_operations_and_signs_are_chosen_equally_often(
+def test_operations_and_signs_are_chosen_with_equal_frequency(
     policy: RandAugment | TrivialAugmentWide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[str, float]] = []

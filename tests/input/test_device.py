@@ -19,11 +19,11 @@ def test_on_the_cpu_batches_are_passed_on_unchanged() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu_each_batch_is_complete_when_it_is_used() -> None:
+def test_on_a_gpu_each_batch_has_arrived_when_it_is_used() -> None:
     device = torch.device("cuda")
     busy = torch.randn(2048, 2048, device=device)
     for number, batch in enumerate(on_device(batches(50, pin=True), device)):
-        busy = busy @ busy / 2048  # keeps the stream of the steps behind the host
+        busy = busy @ busy / 2048  # lets the stream of the steps lag behind the host
         assert batch.images.device.type == batch.labels.device.type == batch.rows.device.type == "cuda"
         assert batch.images.float().mean().item() == number
         assert batch.rows.tolist() == [number, number + 1, number + 2, number + 3]

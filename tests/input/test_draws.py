@@ -14,7 +14,7 @@ def words(text: str) -> list[int]:
     return [int(word, 16) for word in text.split()]
 
 
-# Philox4x32-10 in kat_vectors of Random123, the authors' implementation: counter, key, answer.
+# Philox4x32-10 in kat_vectors of Random123, the authors' implementation: counter, key, output.
 @pytest.mark.parametrize(
     ("counter", "key", "answer"),
     [
@@ -23,14 +23,14 @@ def words(text: str) -> list[int]:
         ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0", "d16cfe09 94fdcceb 5001e420 24126ea1"),
     ],
 )
-def test_philox_gives_the_known_answers_of_its_authors(counter: str, key: str, answer: str) -> None:
+def test_philox_gives_the_outputs_published_by_its_authors(counter: str, key: str, answer: str) -> None:
     first, second, third, fourth = (np.array([word], np.uint64) for word in words(counter))
     k0, k1 = words(key)
     assert philox((first, second, third, fourth), (k0, k1)).tolist() == [words(answer)]
 
 
 def scalar_philox(counter: list[int], key: list[int]) -> list[int]:
-    """One block, written from the paper's figure with Python's integers."""
+    """One block, computed with Python integers as in the paper's figure."""
     for _ in range(10):
         high0, low0 = divmod(0xD2511F53 * counter[0], 2**32)
         high1, low1 = divmod(0xCD9E8D57 * counter[2], 2**32)
@@ -40,10 +40,11 @@ def scalar_philox(counter: list[int], key: list[int]) -> list[int]:
 
 
 @given(seed=U64, epoch=U32, row=st.integers(0, 2**63 - 1))
-def test_the_counter_is_row_block_and_the_seeds_upper_half_and_the_key_its_lower_half_and_the_epoch(
-    seed: int, epoch: int, row: int
-) -> None:
-    """What a run drew must be drawn again by every later version: the arrangement is part of the format."""
+def test_the_layout_of_counter_and_key_never_changes(seed: int, epoch: int, row: int) -> None:
+    """Every later version must draw the same numbers for a run, so the layout is part of the format.
+
+    The counter is the row, the block and the upper half of the seed; the key is its lower half and the epoch.
+    """
     blocks = [scalar_philox([row % 2**32, row >> 32, block, seed >> 32], [seed % 2**32, epoch]) for block in range(2)]
     drawn = uniforms(seed, epoch, np.array([row]), 7)
     assert drawn.tolist() == [[word / 2**32 for block in blocks for word in block][:7]]
@@ -70,7 +71,7 @@ def sample(seed: int = 0, epoch: int = 0) -> npt.NDArray[np.float64]:
     return uniforms(seed, epoch, np.arange(5000), 23)
 
 
-def test_numbers_are_uniform_in_0_to_1() -> None:
+def test_numbers_are_uniform_between_0_and_1() -> None:
     drawn = sample()
     assert drawn.dtype == np.float64
     assert drawn.min() >= 0
@@ -100,7 +101,7 @@ def test_a_different_seed_epoch_or_row_gives_different_numbers() -> None:
     assert len(drawn) == 5
 
 
-def test_normal_numbers_are_the_normal_distributions_quantiles() -> None:
+def test_normal_numbers_are_quantiles_of_the_normal_distribution() -> None:
     drawn = sample()[:, 0]
     numbers = [normal(uniform) for uniform in drawn.tolist()]
     assert np.allclose(numbers, stats.norm.ppf(drawn + 2.0**-33), rtol=1e-12, atol=1e-12)

@@ -29,7 +29,7 @@ def erased(erasing: Erasing, numbers: Draws, seed: int = 0) -> torch.Tensor:
 
 
 class Source:
-    """A random source that answers with the numbers drawn for an image, in the order its rectangles need them."""
+    """A random source that returns the numbers drawn for an image in the order in which its rectangles need them."""
 
     def __init__(self, numbers: np.ndarray[Any, Any]) -> None:
         self.head = [float(value) for value in numbers[:2]]
@@ -40,7 +40,7 @@ class Source:
         return self.head[0]
 
     def uniform(self, low: float, high: float) -> float:
-        if self.tries == 20:  # the rectangle before found no place
+        if self.tries == 20:  # the previous rectangle found no place
             self.next()
         self.tries += 1
         return low + (high - low) * float(self.rectangles[0][1 + self.tries])
@@ -61,7 +61,7 @@ class Source:
 
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("area", [(0.02, 1 / 3), (0.5, 1.0)], ids=["timm's area", "many misses"])
-def test_with_timms_values_it_is_timms_random_erasing_on_the_same_draws(
+def test_with_timms_values_it_matches_timms_random_erasing_on_the_same_draws(
     monkeypatch: pytest.MonkeyPatch, count: int, area: tuple[float, float]
 ) -> None:
     import_timm()
@@ -89,7 +89,9 @@ def test_with_timms_values_it_is_timms_random_erasing_on_the_same_draws(
         assert torch.equal(erased(erasing, numbers), expected)
 
 
-def test_with_the_defaults_it_is_torchvisions_random_erasing_on_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_the_defaults_it_matches_torchvisions_random_erasing_on_the_same_draws(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import_torchvision()
     from torchvision.transforms import v2
 

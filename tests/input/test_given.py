@@ -1,4 +1,4 @@
-"""Images as people give them."""
+"""Images in every form that a caller may pass."""
 
 import io
 import os
@@ -44,7 +44,7 @@ def png(image: Image.Image) -> bytes:
     ],
 )
 @pytest.mark.parametrize("channels", [1, 3])
-def test_each_kind_is_one_image_with_pillows_pixels(image: Any, expected: Image.Image, channels: int) -> None:
+def test_each_form_is_one_image_with_pillows_pixels(image: Any, expected: Image.Image, channels: int) -> None:
     (alone,) = given_images(image)
     (first, second) = given_images([image, image])
     assert [one.name for one in (alone, first, second)] == ["image", "images[0]", "images[1]"]
@@ -160,7 +160,7 @@ def test_a_file_that_pillow_opened_and_cannot_decode_is_damaged(tmp_path: Path) 
             given.pixels(3)
 
 
-# Which files of a folder
+# The files that are read from a folder.
 
 
 def write(folder: Path, *names: str) -> None:
@@ -175,7 +175,7 @@ def test_folders_are_searched_for_images_and_named_files_are_always_read(tmp_pat
     assert found == [str(tmp_path / name) for name in ("z.data", "b/1.jpeg", "b/2.JPG", "b/deep/1.png", "a/x.webp")]
 
 
-def test_hidden_files_and_folders_are_left_out_and_a_folder_may_be_called_like_an_image(tmp_path: Path) -> None:
+def test_hidden_files_and_folders_are_left_out_and_a_folder_may_be_named_like_an_image(tmp_path: Path) -> None:
     write(tmp_path, "1.jpg", "._1.jpg", ".trash/2.jpg", "album.jpg/3.jpg", "@eaDir/1.jpg", "__MACOSX/1.jpg")
     assert find_images([tmp_path]) == [str(tmp_path / "1.jpg"), str(tmp_path / "album.jpg/3.jpg")]
 

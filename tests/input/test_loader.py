@@ -37,13 +37,13 @@ VIEWS = (
 
 @pytest.fixture
 def train(photo_folder: Path) -> Table:
-    """18 photographs, one of them grey, one CMYK, one a PNG."""
+    """18 photographs, including a grey one, a CMYK one and a PNG."""
     return open_source(photo_folder).splits["train"]
 
 
 @pytest.fixture
 def with_bad_image(photo_folder: Path, tmp_path: Path) -> Table:
-    """The photographs, but row 9, roof/3.jpg, is cut off."""
+    """The photographs, with a truncated image in row 9 (roof/3.jpg)."""
     shutil.copytree(photo_folder, tmp_path / "photos")
     bad = tmp_path / "photos/train/roof/3.jpg"
     bad.write_bytes(bad.read_bytes()[:-400])
@@ -53,12 +53,12 @@ def with_bad_image(photo_folder: Path, tmp_path: Path) -> Table:
 
 
 def spoil(table: Table, row: int) -> None:
-    """Replace an image by as many bytes that are none."""
+    """Replace an image by the same number of bytes that are not an image."""
     Path(table.shard(row)).write_bytes(b"#" * int(table.lengths[row]))
 
 
 class Slow:
-    """A view of one grey pixel, which takes its time and counts how many it has made."""
+    """A slow view of one grey pixel that counts how many it has rendered."""
 
     size, num_draws, alternates = 1, 0, False
 
@@ -79,7 +79,7 @@ def loader_threads() -> list[str]:
 
 
 def settled(view: Slow) -> int:
-    """The number of images made when no more are."""
+    """The number of images rendered, once it no longer grows."""
     before = -1
     while view.count != before:
         before = view.count
@@ -117,7 +117,7 @@ def test_an_image_in_a_batch_is_the_view_of_the_file_as_read_by_pillow(train: Ta
                 assert np.array_equal(image.permute(1, 2, 0).numpy(), expected), train.key(row)
 
 
-def test_the_repeats_of_a_row_are_different_views_and_the_first_is_the_usual_one(train: Table) -> None:
+def test_the_repeats_of_a_row_are_different_views_and_the_first_is_the_view_without_repeats(train: Table) -> None:
     view = RandomResizedCrop(size=24)
     order = Order(num_rows=len(train), batch_size=6, seed=1, repeats=3)
     with Loader(train, view, order, channels=3, threads=2) as loader:
@@ -173,7 +173,7 @@ def test_a_loader_that_starts_in_an_odd_epoch_yields_the_same_as_one_from_the_st
         assert contents(loader.batches(3, first_step=2)) == epochs[3][2:]
 
 
-def test_a_batch_is_not_modified_after_it_was_yielded(train: Table) -> None:
+def test_a_batch_is_not_modified_after_it_is_yielded(train: Table) -> None:
     order = Order(num_rows=len(train), batch_size=3)
     with Loader(train, VIEWS[0], order, channels=3, threads=2) as loader:
         kept = list(loader.batches(0))
@@ -234,7 +234,7 @@ def test_after_a_bad_image_no_work_continues_in_the_background(with_bad_image: T
     with Loader(one_bad_then_good, view, order, channels=3, threads=1) as loader:
         with pytest.raises(TenchError, match="row 0"):
             next(loader.batches(0))
-        assert settled(view) <= 8  # the task that had begun
+        assert settled(view) <= 8  # the task that had already begun
 
 
 def test_a_caller_that_stops_early_stops_the_work(train: Table) -> None:
@@ -244,11 +244,11 @@ def test_a_caller_that_stops_early_stops_the_work(train: Table) -> None:
         batches = loader.batches(0)
         next(batches)
         batches.close()
-        assert settled(view) <= 2 * 2  # the first batch, and the one that had begun
-        assert len(contents(loader.batches(1))) == order.steps_per_epoch  # and the loader can go on
+        assert settled(view) <= 2 * 2  # the first batch, and the one that had already begun
+        assert len(contents(loader.batches(1))) == order.steps_per_epoch  # and the loader can still be used
 
 
-def test_closing_ends_the_threads_at_once_even_within_an_epoch(train: Table) -> None:
+def test_closing_ends_the_threads_immediately_even_within_an_epoch(train: Table) -> None:
     view = Slow(0.02)
     loader = Loader(train, view, Order(num_rows=len(train), batch_size=18), channels=1, threads=2)
     next(loader.batches(0))
@@ -269,13 +269,13 @@ def test_a_closed_loader_raises_an_error_instead_of_waiting(train: Table) -> Non
 
 
 @pytest.mark.parametrize(("budget", "ahead"), [(0, 1), (2, 1), (6, 3), (10**9, 4)])
-def test_the_batches_prepared_ahead_fit_the_memory_limit(
+def test_the_batches_prepared_ahead_fit_into_the_memory_limit(
     train: Table, monkeypatch: pytest.MonkeyPatch, budget: int, ahead: int
 ) -> None:
     monkeypatch.setattr(module, "READ_AHEAD_BYTES", budget)
     monkeypatch.setattr(module, "_IMAGES_PER_TASK", 1)
     view = Slow(0.0005)
-    order = Order(num_rows=len(train), batch_size=2)  # a batch takes two bytes
+    order = Order(num_rows=len(train), batch_size=2)  # a batch needs two bytes
     with Loader(train, view, order, channels=1, threads=1) as loader:
         batches = loader.batches(0)
         for given in itertools.count(1):
@@ -283,7 +283,7 @@ def test_the_batches_prepared_ahead_fit_the_memory_limit(
                 break
             expected = min(2 * (given + ahead), 18)
             wait_until(lambda: view.count >= expected, f"{expected} images")  # noqa: B023
-            time.sleep(0.03)  # for more than are expected
+            time.sleep(0.03)  # enough time for more than are expected
             assert view.count == expected
     assert view.count == 18
 
@@ -326,10 +326,11 @@ def test_the_memory_of_a_batch_is_reused_once_it_is_unreferenced(train: Table) -
     order = Order(num_rows=len(train), batch_size=6)
     with Loader(train, VIEWS[0], order, channels=3, threads=1) as loader:
         places = {batch.images.data_ptr() for epoch in range(20) for batch in loader.batches(epoch)}
-    assert len(places) <= loader._ahead + 3  # those ahead, the one given, the one before it, one just given back
+    # Those prepared ahead, the current one, the previous one, and one just released.
+    assert len(places) <= loader._ahead + 3
 
 
-def test_the_rest_of_the_process_computes_with_as_many_threads_as_before(train: Table) -> None:
+def test_the_loader_does_not_change_the_number_of_torchs_threads(train: Table) -> None:
     before = torch.get_num_threads()
     later: list[int] = []
     torch.set_num_threads(3)

@@ -30,12 +30,12 @@ def mixed(mix: BatchMix, numbers: Draws) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class RandomOfTimm:
-    """numpy's global random source as timm calls it, answering with given uniform numbers."""
+    """numpy's global random source as timm calls it, returning values based on the given uniform numbers."""
 
     def __init__(self, numbers: Draws, is_cutmix: np.ndarray[Any, Any], per_batch: bool) -> None:
         self.whether, self.which, self.much = numbers[:, 0], numbers[:, 1], numbers[:, 2]
         self.places = [place for row, cut in zip(numbers, is_cutmix, strict=True) if cut for place in row[3:]]
-        # timm asks whether before which for a batch, and after it for each image.
+        # timm asks for `whether` before `which` for a batch, but after it for each image.
         self.rands = [self.whether, self.which] if per_batch else [self.which, self.whether]
 
     def rand(self, size: int | None = None) -> Any:
@@ -52,7 +52,7 @@ class RandomOfTimm:
 
 @pytest.mark.parametrize("mode", ["batch", "pair", "elem"])
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.2, 0.0), (0.0, 1.0), (0.8, 1.0)])
-def test_timms_form_is_timms_mixup_on_the_same_draws(
+def test_timms_form_matches_timms_mixup_on_the_same_draws(
     monkeypatch: pytest.MonkeyPatch, mode: Mode, mixup: float, cutmix: float
 ) -> None:
     import_timm()
@@ -74,12 +74,12 @@ def test_timms_form_is_timms_mixup_on_the_same_draws(
         ours = np.concatenate([numbers, numbers[::-1]]) if mode == "pair" else numbers
         found, shares = mixed(mix, ours)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
-        torch.testing.assert_close(shares * 0.9 + 0.1 / CLASSES, targets, rtol=0, atol=1e-6)  # smoothed, as it is there
+        torch.testing.assert_close(shares * 0.9 + 0.1 / CLASSES, targets, rtol=0, atol=1e-6)  # smoothed as in timm
         assert source.places == []
 
 
 @pytest.mark.parametrize("kind", ["MixUp", "CutMix"])
-def test_torchvisions_form_is_torchvisions_transform_on_the_same_draws(
+def test_torchvisions_form_matches_torchvisions_transform_on_the_same_draws(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     import_torchvision()
@@ -101,17 +101,17 @@ def test_torchvisions_form_is_torchvisions_transform_on_the_same_draws(
         torch.testing.assert_close(shares, targets, rtol=0, atol=1e-6)
 
 
-def test_if_both_are_used_one_is_chosen_with_its_probability() -> None:
+def test_if_mixup_and_cutmix_are_used_one_is_chosen_with_its_probability() -> None:
     numbers = draws(0, 20_000)
     found = BatchMix(mixup=0.2, cutmix=1.0, prob=0.8, switch_prob=0.25).drawn(numbers, H, W)
     is_cut = found.box[:, 2:].any(axis=1)
     is_mixed = found.weight.ravel() < 1
     assert not (is_cut & is_mixed).any()
-    assert is_cut.mean() == pytest.approx(0.8 * 0.25, abs=0.02)  # less those whose box is empty
+    assert is_cut.mean() == pytest.approx(0.8 * 0.25, abs=0.02)  # minus those with an empty box
     assert is_mixed.mean() == pytest.approx(0.8 * 0.75, abs=0.02)
 
 
-def test_numbers_follow_the_beta_distribution() -> None:
+def test_mixing_weights_follow_the_beta_distribution() -> None:
     numbers = np.random.default_rng(1).random(5000)
     for alpha in (0.1, 0.2, 1.0, 3.0):
         assert stats.kstest(beta(alpha, numbers), stats.beta(alpha, alpha).cdf).pvalue > 1e-4
@@ -121,7 +121,7 @@ def test_numbers_follow_the_beta_distribution() -> None:
 
 @pytest.mark.parametrize("form", ["torchvision", "timm"])
 def test_the_share_of_a_label_is_the_share_of_its_pixels(form: Any) -> None:
-    ones = torch.arange(B).float()[:, None, None, None].expand(B, 1, H, W)  # the number of the image
+    ones = torch.arange(B).float()[:, None, None, None].expand(B, 1, H, W)  # each pixel holds the number of its image
     mix = BatchMix(cutmix=1.0, form=form)
     for number in range(20):
         found, targets = mix.apply(ones, torch.arange(B), B, mix.drawn(draws(number), H, W))

@@ -44,7 +44,7 @@ def test_steps_come_in_the_order_resize_affine_pad_crop() -> None:
     assert np.array_equal(rendered(view, photo()), expected)
 
 
-def test_random_crops_come_from_everywhere() -> None:
+def test_random_crops_come_from_every_position() -> None:
     image = np.arange(45 * 60).reshape(45, 60)
     pixels = np.stack([image % 251, image // 251, 0 * image], axis=-1).astype(np.uint8)
     view = MXNetAugment(size=43, rand_crop=True)
@@ -52,7 +52,7 @@ def test_random_crops_come_from_everywhere() -> None:
     assert corners == {(place % 251, place // 251) for place in (60 * y + x for y in range(3) for x in range(18))}
 
 
-def test_mirroring_happens_always_or_half_of_the_time_and_comes_last() -> None:
+def test_mirroring_happens_always_or_half_the_time_and_comes_last() -> None:
     plain = MXNetAugment(size=30, brightness=0.4)
     always, sometimes = dataclasses.replace(plain, mirror=True), dataclasses.replace(plain, rand_mirror=True)
     mirrored = 0
@@ -66,7 +66,7 @@ def test_mirroring_happens_always_or_half_of_the_time_and_comes_last() -> None:
 
 
 def spied(monkeypatch: pytest.MonkeyPatch, step: str) -> list[tuple[Any, ...]]:
-    """What a step is called with from now on: arguments without the image, then those with names."""
+    """A list that collects the calls of a step: positional arguments without the image, then keyword arguments."""
     calls: list[tuple[Any, ...]] = []
     real = getattr(module, step)
 
@@ -109,7 +109,7 @@ def test_a_fixed_angle_overrides_a_random_one_and_a_list_overrides_both(monkeypa
     assert {call[0] for call in calls} == {0, 90, -30}
 
 
-def test_crops_of_random_area_and_ratio_are_within_their_ranges_and_as_often_tall_as_wide(
+def test_crops_of_random_area_and_ratio_are_within_their_ranges_and_tall_as_often_as_wide(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls = spied(monkeypatch, "cut")
@@ -166,13 +166,14 @@ def test_colours_change_within_their_ranges_in_all_six_orders(monkeypatch: pytes
     hls = np.array([call[0] for call in shifts])
     assert (np.abs(hls) <= (36, 20, 50)).all()
     assert (np.abs(hls).max(axis=0) > (29, 16, 40)).all()
-    assert np.abs(hls / (36, 20, 50)).std(axis=0) == pytest.approx(0.27, abs=0.05)  # (u + 4 u') / 5: less at the ends
+    # (u + 4 u') / 5 is rarely near the ends.
+    assert np.abs(hls / (36, 20, 50)).std(axis=0) == pytest.approx(0.27, abs=0.05)
     noise = np.array([call[0] for call in lights])
     assert noise.std(axis=0) == pytest.approx([0.1] * 3, abs=0.01)
     assert noise.mean(axis=0) == pytest.approx([0] * 3, abs=0.015)
 
 
-def test_interpolation_10_is_any_of_five(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interpolation_10_chooses_one_of_five(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = spied(monkeypatch, "resized")
     for draws in drawn(60):
         rendered(MXNetAugment(size=20, resize=30, inter_method=10), photo(), draws)
@@ -188,7 +189,7 @@ def test_draws_at_their_limits_are_rendered_at_every_level() -> None:
             assert rendered(view, photo(), draws).std() > 0
 
 
-def test_grey_images_go_through_the_geometry() -> None:
+def test_grey_images_pass_through_the_geometric_steps() -> None:
     view = mxnet_augment(24, "1", "pad=3 rotate=10 resize=30")
     found = rendered(view, photo()[..., :1])
     colour = rendered(view, np.repeat(photo()[..., :1], 3, axis=-1))
@@ -197,7 +198,7 @@ def test_grey_images_go_through_the_geometry() -> None:
     assert [level for level in LEVELS if mxnet_augment(8, level, "").needs_colour] == ["2", "3", "imagenet"]
 
 
-def test_levels_are_the_settings_of_mxnets_programs() -> None:
+def test_levels_match_the_settings_of_mxnets_programs() -> None:
     first = MXNetAugment(size=224, rand_crop=True, rand_mirror=True, fill_value=127)
     second = dataclasses.replace(first, random_h=36, random_s=50, random_l=50)
     third = dataclasses.replace(second, max_rotate_angle=10, max_shear_ratio=0.1, max_aspect_ratio=0.25)

@@ -1,4 +1,4 @@
-"""Each step against a formula; what OpenCV does within one is OpenCV's. tests/interop compares with MXNet itself."""
+"""Each step, compared with a formula. OpenCV's part of a step is not tested. tests/interop compares with MXNet."""
 
 import colorsys
 
@@ -18,7 +18,9 @@ def photo(width: int = 40, height: int = 30, number: int = 1) -> Pixels:
 @pytest.mark.parametrize(
     ("size", "expected"), [((30, 40), (16, 21)), ((40, 30), (21, 16)), ((25, 25), (16, 16)), ((10, 33), (16, 52))]
 )
-def test_the_shorter_side_is_given_and_the_other_rounded_down(size: tuple[int, int], expected: tuple[int, int]) -> None:
+def test_the_shorter_side_is_set_and_the_other_is_rounded_down(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
     assert short_side(*size, 16) == expected
 
 
@@ -58,7 +60,7 @@ def test_an_affine_step_with_neutral_values_changes_nothing() -> None:
 
 
 def test_a_half_turn_flips_the_image_both_ways() -> None:
-    # OpenCV counts pixels by their corners here, as MXNet does: the first line and column come from outside.
+    # As in MXNet, OpenCV locates pixels by their corners here, so the first row and column come from outside the image.
     found = turned(photo(), angle=180)
     assert np.array_equal(found[1:, 1:], photo()[:0:-1, :0:-1])
     assert (found[0] == 7).all()
@@ -91,7 +93,7 @@ def test_a_pixel_of_an_affine_step_comes_from_the_position_the_matrix_gives(valu
         if 0 <= round(row) < 30 and 0 <= round(column) < 40:
             total += 1
             agree += int((found[y, x] == image[round(row), round(column)]).all())
-    assert agree > 0.95 * total  # the rest lies halfway between two pixels
+    assert agree > 0.95 * total  # the others are halfway between two pixels
     assert total > 500
 
 
@@ -109,7 +111,7 @@ def test_a_crop_comes_from_the_centre_or_from_every_position_equally_often() -> 
 
 
 def grey_of(image: Pixels) -> npt.NDArray[np.float64]:
-    """What MXNet takes for grey: the weights of red and blue exchanged."""
+    """Grey as MXNet computes it, with the weights of red and blue swapped."""
     grey: npt.NDArray[np.float64] = image.astype(np.float64) @ np.array([0.114, 0.587, 0.299])
     return grey
 
@@ -127,7 +129,7 @@ def test_colours_are_changed_by_the_formulas(factor: float) -> None:
         factors = [1.0, 1.0, 1.0]
         factors[which] = factor
         found = jittered(image, factors, (which,)).astype(float)
-        assert np.abs(found - np.clip(values, 0, 255)).max() <= 1.01  # rounding, of the grey too
+        assert np.abs(found - np.clip(values, 0, 255)).max() <= 1.01  # rounding of the result and of the grey
 
 
 def test_the_order_of_colour_steps_is_the_one_given() -> None:
@@ -147,7 +149,7 @@ def test_scaled_values_are_rounded_half_to_even_and_kept_within_0_and_255() -> N
 
 
 @pytest.mark.parametrize("shift", [(0, 0, 0), (20, 0, 0), (-20, 0, 0), (0, 30, 0), (0, 0, -40), (12, -9, 25)])
-def test_hue_lightness_and_saturation_are_shifted_and_clipped(shift: tuple[int, int, int]) -> None:
+def test_hue_is_shifted_and_lightness_and_saturation_are_shifted_and_clipped(shift: tuple[int, int, int]) -> None:
     image = photo()
     found = shifted_hls(image, np.array(shift)).astype(float)
     hls = cv2.cvtColor(image, cv2.COLOR_RGB2HLS).astype(int) + shift
@@ -155,7 +157,7 @@ def test_hue_lightness_and_saturation_are_shifted_and_clipped(shift: tuple[int, 
     for place in np.ndindex(image.shape[:2]):
         h, lightness, s = np.clip(hls[place], 0, (180, 255, 255)) / (180, 255, 255)
         expected[place] = np.array(colorsys.hls_to_rgb(h, lightness, s)) * 255
-    assert np.abs(found - expected).max() <= 2  # OpenCV computes in fewer bits
+    assert np.abs(found - expected).max() <= 2  # OpenCV computes with fewer bits
 
 
 def test_lighting_adds_the_principal_colours_and_truncates_the_sum() -> None:

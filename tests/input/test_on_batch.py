@@ -16,7 +16,7 @@ ORDER = Order(num_rows=20, batch_size=6, seed=3)
 
 
 def batch(order: Order = ORDER, step: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """The images (B, 3, 18, 14) and labels of a step; what an image holds is a function of its row."""
+    """The images (B, 3, 18, 14) and labels of a step. The content of an image is a function of its row."""
     rows = order.rows(*divmod(step, order.steps_per_epoch)).tolist()
     pixels = np.stack([array(part(14, 18, row)) for row in rows])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255, torch.tensor(rows) % 5
@@ -28,7 +28,8 @@ def test_images_are_erased_and_then_mixed() -> None:
     found, targets = OnBatch(ORDER, 5, NOISE, mix)(images, labels, 4)
     erased, same = OnBatch(ORDER, 5, NOISE)(images, labels, 4)
     assert same is labels
-    draws = uniforms(3, 1, np.array([1]), 5, Stream.MIX_OF_BATCH)  # 3 steps an epoch: the second step of the second
+    # With 3 steps per epoch, this is the second step of the second epoch.
+    draws = uniforms(3, 1, np.array([1]), 5, Stream.MIX_OF_BATCH)
     expected = mix.apply(erased, labels, 5, mix.drawn(draws, 18, 14))
     assert torch.equal(found, expected[0])
     assert torch.equal(targets, expected[1])
@@ -42,7 +43,7 @@ def test_without_erasing_and_mixing_nothing_changes() -> None:
 
 
 @pytest.mark.parametrize("mode", ["batch", "pair", "elem"])
-def test_a_step_does_not_depend_on_earlier_ones_and_steps_differ(mode: Mode) -> None:
+def test_a_step_does_not_depend_on_earlier_ones_and_differs_from_them(mode: Mode) -> None:
     on_batch = OnBatch(ORDER, 5, NOISE, BatchMix(mixup=0.8, cutmix=1.0, mode=mode, form="timm"))
     images, labels = batch()
     forward = [on_batch(images, labels, step) for step in range(7)]
@@ -71,7 +72,7 @@ def test_the_images_of_a_pair_are_mixed_alike_and_the_middle_one_of_an_odd_batch
     found, targets = on_batch(images, torch.arange(7), 0)
     assert torch.equal(targets, targets.flip(0, 1))
     torch.testing.assert_close(found[3], images[3])
-    torch.testing.assert_close(found + found.flip(0), images + images.flip(0))  # what one gives the other takes
+    torch.testing.assert_close(found + found.flip(0), images + images.flip(0))  # the two shares add up to 1
 
 
 def test_a_batch_of_one_stays_unchanged() -> None:
@@ -84,7 +85,7 @@ def test_a_batch_of_one_stays_unchanged() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("mode", ["batch", "pair", "elem"])
-def test_the_host_does_not_wait_for_the_gpu(mode: Mode) -> None:
+def test_the_host_does_not_synchronise_with_the_gpu(mode: Mode) -> None:
     on_batch = OnBatch(ORDER, 5, NOISE, BatchMix(mixup=0.8, cutmix=1.0, mode=mode, form="timm"))
     images, labels = (part.cuda() for part in batch())
     on_batch(images, labels, 0)

@@ -9,11 +9,11 @@ from tench.data.table import PIECES_AT_ONCE
 from tench.input.order import Order
 
 SMALL = list(itertools.product(range(13), range(1, 15), range(1, 5)))
-"""Numbers of rows, batch sizes, world sizes."""
+"""(rows, batch size, world size)"""
 
 
 def whole_step(num_rows: int, batch_size: int, world_size: int, epoch: int, step: int, *, drop_last: bool) -> list[int]:
-    """The rows of a step, rank after rank."""
+    """The rows of a step, rank by rank."""
     orders = [
         Order(num_rows=num_rows, batch_size=batch_size, rank=rank, world_size=world_size, drop_last=drop_last, seed=3)
         for rank in range(world_size)
@@ -26,7 +26,7 @@ def epoch_of(order: Order, epoch: int = 0) -> list[int]:
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_each_row_comes_once_an_epoch_for_every_batch_size_and_world_size(shuffle: bool) -> None:
+def test_each_row_comes_once_per_epoch_for_every_batch_size_and_world_size(shuffle: bool) -> None:
     for num_rows, batch_size, world_size in SMALL:
         seen: list[int] = []
         for rank in range(world_size):
@@ -78,10 +78,10 @@ def test_the_steps_of_an_epoch_do_not_depend_on_the_number_of_ranks() -> None:
 
 
 @given(st.integers(1, 200), st.integers(0, 2**63 - 1), st.integers(0, 1000))
-def test_an_epochs_order_is_the_permutation_of_a_generator_keyed_by_seed_and_epoch(
+def test_the_order_of_an_epoch_is_a_permutation_drawn_by_a_generator_keyed_by_seed_and_epoch(
     num_rows: int, seed: int, epoch: int
 ) -> None:
-    """A resumed run must go on in the same order in every later version."""
+    """A resumed run must continue in the same order in every later version."""
     generator = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
     expected = generator.permutation(num_rows).tolist()
     order = Order(num_rows=num_rows, batch_size=7, seed=seed, drop_last=False)
@@ -107,13 +107,13 @@ def test_the_dropped_rows_differ_from_epoch_to_epoch() -> None:
     assert len(dropped) > 5
 
 
-def test_all_rows_come_first_equally_often() -> None:
+def test_every_row_comes_first_equally_often() -> None:
     first = [int(Order(num_rows=4, batch_size=1, seed=seed).rows(0, 0)[0]) for seed in range(2000)]
     counts = np.bincount(first, minlength=4)
     assert np.abs(counts - 500).max() < 5 * np.sqrt(2000 * 0.25 * 0.75)
 
 
-def test_any_step_is_reached_without_the_ones_before() -> None:
+def test_any_step_can_be_reached_without_the_earlier_ones() -> None:
     order = Order(num_rows=100, batch_size=7, seed=9)
     steps = [(epoch, step) for epoch in range(4) for step in range(order.steps_per_epoch)]
     forward = {place: order.rows(*place).tolist() for place in steps}
@@ -138,7 +138,7 @@ def test_an_empty_table_has_no_steps() -> None:
 
 
 PIECES = np.arange(4000)[::-1] // 5
-"""800 pieces of five rows each, the last rows in the first."""
+"""800 pieces of five rows each, with the last rows in the first piece."""
 
 
 def test_in_windows_each_row_comes_once_and_a_window_has_a_fixed_number_of_pieces() -> None:
@@ -150,7 +150,7 @@ def test_in_windows_each_row_comes_once_and_a_window_has_a_fixed_number_of_piece
     assert [len(pieces) for pieces in taken] == [256, 256, 256, 32]
     assert not set.intersection(*taken)
     first = PIECES[rows[:7]]
-    assert len(set(first.tolist())) > 4  # mixed within a window, not piece after piece
+    assert len(set(first.tolist())) > 4  # shuffled within a window, not piece by piece
 
 
 def test_windows_differ_from_epoch_to_epoch_and_are_the_same_for_the_same_seed() -> None:

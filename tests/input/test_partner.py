@@ -27,7 +27,7 @@ def write_row(row: int, draws: npt.NDArray[np.float64], out: npt.NDArray[np.uint
     out[:] = row + 10 * draws.sum()
 
 
-def test_a_partner_fills_images_with_the_rows_and_numbers_it_is_given() -> None:
+def test_a_partner_fills_images_using_the_rows_and_numbers_it_is_given() -> None:
     partner = Partner(write_row, SHAPE)
     out = np.zeros((3, 2, 2, 1), np.uint8)
     partner.fill([5, 6, 7], np.array([[0.0], [1.0], [2.0]]), out)
@@ -71,13 +71,13 @@ def test_the_current_row_is_reported_while_waiting(monkeypatch: pytest.MonkeyPat
     partner, told = Partner(slow, SHAPE), list[int]()
     partner.fill([7, 8, 9], NO_DRAWS, np.zeros((3, 2, 2, 1), np.uint8), told.append)
     assert 8 in told
-    assert told == sorted(told)  # a loaded machine may be slow at 7 too
+    assert told == sorted(told)  # on a loaded machine, 7 may be reported as slow too
     end([partner])
 
 
 def test_an_unexpected_error_comes_with_its_traceback() -> None:
     class LocalError(Exception):
-        """Of a class that cannot be pickled."""
+        """An error of a class that cannot be pickled."""
 
     def fault(row: int, draws: npt.NDArray[np.float64], out: npt.NDArray[np.uint8]) -> None:
         raise IndexError("no such draw") if row == 1 else LocalError("not to be pickled")
@@ -91,7 +91,7 @@ def test_an_unexpected_error_comes_with_its_traceback() -> None:
     end([partner])
 
 
-def test_many_threads_have_processes_and_closing_ends_them(photo_folder: Path) -> None:
+def test_many_threads_get_processes_and_closing_ends_them(photo_folder: Path) -> None:
     table = open_source(photo_folder).splits["train"]
     order = Order(num_rows=len(table), batch_size=6)
     for threads in (module.THREADS_ALONE, module.THREADS_ALONE + 1):
@@ -103,7 +103,7 @@ def test_many_threads_have_processes_and_closing_ends_them(photo_folder: Path) -
         wait_until(lambda: not any(map(is_running, pids)), "the end of the partners")  # noqa: B023
 
 
-def test_a_compressed_archive_is_read_only_by_threads(photo_folder: Path) -> None:
+def test_a_compressed_archive_is_only_read_by_threads(photo_folder: Path) -> None:
     table = open_source(photo_folder).splits["train"]
     table.indexes["an index"] = "an archive"
     order = Order(num_rows=len(table), batch_size=6)
@@ -129,6 +129,6 @@ time.sleep(3600)
         process.wait_for_output("\n")
         pids = process.stdout.split()
         assert len(pids) == 3
-        process.send_signal(signal.SIGKILL)  # to the process alone: its partners must notice
+        process.send_signal(signal.SIGKILL)  # kills only this process; its partners must notice
         assert process.wait() == -signal.SIGKILL
         wait_until(lambda: not any(is_running(int(pid)) for pid in pids), "the end of the partners")

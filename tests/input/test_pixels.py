@@ -56,7 +56,7 @@ BY_FACTOR: list[tuple[Callable[..., Pixels], Callable[[Image.Image], Any]]] = [
 
 @images
 @pytest.mark.parametrize(("ours", "theirs"), BY_FACTOR)
-def test_blends_are_those_of_pillows_imageenhance(
+def test_blends_match_pillows_imageenhance(
     image: Pixels, ours: Callable[..., Pixels], theirs: Callable[[Image.Image], Any]
 ) -> None:
     for factor in FACTORS:
@@ -65,7 +65,7 @@ def test_blends_are_those_of_pillows_imageenhance(
 
 @settings(max_examples=60, deadline=None)
 @given(factor=st.floats(0, 3), number=st.integers(0, 50), which=st.sampled_from(BY_FACTOR))
-def test_blends_are_pillows_at_any_factor(factor: float, number: int, which: tuple[Any, Any]) -> None:
+def test_blends_match_pillow_at_any_factor(factor: float, number: int, which: tuple[Any, Any]) -> None:
     ours, theirs = which
     same(ours(array(part(30, 20, number)), factor), theirs(part(30, 20, number)).enhance(factor))
 
@@ -103,7 +103,7 @@ def test_keeping_no_bits_gives_black(image: Pixels) -> None:
 
 
 @images
-def test_solarize_add_is_timms(image: Pixels) -> None:
+def test_solarize_add_matches_timm(image: Pixels) -> None:
     import_timm()
     from timm.data.auto_augment import solarize_add
 
@@ -112,7 +112,7 @@ def test_solarize_add_is_timms(image: Pixels) -> None:
 
 
 @images
-def test_hue_is_torchvisions_on_pillow_images(image: Pixels) -> None:
+def test_hue_matches_torchvision_on_pillow_images(image: Pixels) -> None:
     import_torchvision()
     from torchvision.transforms.functional import adjust_hue
 
@@ -126,7 +126,7 @@ FILLS: list[tuple[int, ...]] = [(), (9, 130, 251)]
 @images
 @pytest.mark.parametrize("resample", ["nearest", "bilinear", "bicubic"])
 @pytest.mark.parametrize("fill", FILLS)
-def test_shears_shifts_and_rotations_are_pillows(image: Pixels, resample: str, fill: tuple[int, ...]) -> None:
+def test_shears_shifts_and_rotations_match_pillow(image: Pixels, resample: str, fill: tuple[int, ...]) -> None:
     fill = fill[: image.shape[2]]
     filter_ = Image.Resampling[resample.upper()]
 

@@ -49,12 +49,13 @@ def test_antialiased_resizing_equals_torchvisions_and_bilinear_equals_pillows_up
 ) -> None:
     height, width, new_height, new_width = sides
     image = photo_array(channels)[100 : 100 + height, 200 : 200 + width]
-    if extreme:  # black and white only: bicubic sums reach below 0 and above 255
+    if extreme:  # only black and white, so that bicubic sums fall below 0 and exceed 255
         image = np.where(image > 100, 255, 0).astype(np.uint8)
     found = resized(image, new_height, new_width, interpolation)
     tensor = torch.from_numpy(image.copy()).permute(2, 0, 1)
     assert_resized_like_torch(found, tensor_resize(tensor, new_height, new_width, interpolation).permute(1, 2, 0))
-    if interpolation == "bilinear":  # bicubic sums are cut off at 0 and 255 after each pass, whose order differs
+    # Bicubic sums are clipped to 0 and 255 after each pass, and the order of the passes differs.
+    if interpolation == "bilinear":
         assert np.abs(found.astype(int) - pillow(image.copy(), new_height, new_width)).max() <= 2
 
 
@@ -73,14 +74,14 @@ def test_a_constant_image_stays_constant(
     assert (resized(image, new_height, new_width, interpolation) == value).all()
 
 
-def test_fine_stripes_shrink_to_grey_not_to_coarse_stripes() -> None:
+def test_fine_stripes_shrink_to_grey_and_not_to_coarse_stripes() -> None:
     stripes = np.where(np.arange(64) % 2, 255, 0).astype(np.uint8)[None, :, None] * np.ones((20, 1, 1), np.uint8)
     for height in (5, 20, 50):
         assert np.abs(resized(stripes, height, 16)[:, 1:-1].astype(int) - 127.5).max() <= 1
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_part_of_an_image_is_resized_like_its_copy_and_may_be_read_only(channels: int) -> None:
+def test_a_slice_of_an_image_is_resized_like_its_copy_and_may_be_read_only(channels: int) -> None:
     image = photo_array(channels)[7:50, 11:60]
     fixed = np.frombuffer(image.tobytes(), np.uint8).reshape(image.shape)
     for height, width in ((20, 20), (90, 90), (20, 90)):
@@ -95,7 +96,7 @@ def test_a_part_of_an_image_is_resized_like_its_copy_and_may_be_read_only(channe
     interpolation=st.sampled_from(["bilinear", "bicubic"]),
     part=st.tuples(*[st.floats(0, 1)] * 4),
 )
-def test_any_part_of_pillows_result_is_exact(
+def test_any_part_of_the_result_equals_that_part_of_pillows(
     sides: tuple[int, int, int, int],
     channels: int,
     interpolation: Interpolation,
@@ -116,7 +117,7 @@ def test_any_part_of_pillows_result_is_exact(
 @pytest.mark.parametrize("extreme", [False, True])
 def test_a_whole_photograph_is_resized_exactly(interpolation: Interpolation, extreme: bool) -> None:
     image = photo_array()
-    if extreme:  # black and white only: sums reach below 0 and above 255 where weights are negative
+    if extreme:  # only black and white, so that sums with negative weights fall below 0 and exceed 255
         image = np.where(image > 100, 255, 0).astype(np.uint8)
     for height, width in ((256, 383), (427, 100), (500, 640), (13, 17), (1000, 1499)):
         down = pillow_axis(427, height, 0, height, interpolation)
@@ -126,7 +127,7 @@ def test_a_whole_photograph_is_resized_exactly(interpolation: Interpolation, ext
 
 @pytest.mark.parametrize("length", [256, 512, 1024])
 def test_sums_halfway_between_integers_are_rounded_as_in_pillow(length: int) -> None:
-    """Halving and quartering give weights whose sums often lie halfway between two numbers."""
+    """With a factor of 2 or 4, sums are often exactly halfway between two integers."""
     image = np.random.default_rng(5).integers(0, 256, (length, length, 3), np.uint8)
     for resized_to in (128, 192, 384):
         axis = pillow_axis(length, resized_to, 0, resized_to, "bilinear")

@@ -30,13 +30,15 @@ VIEWS = (
 
 
 def digits() -> Table:
-    """The first 50 of scikit-learn's digits for training: raw pixels, 8x8, grey."""
+    """The first 50 training images of scikit-learn's digits: grey raw pixels, 8x8."""
     return open_source("digits").splits["train"].subset(np.arange(50))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("view", VIEWS)
-def test_batches_are_the_loaders_byte_for_byte(photo_folder: Path, view: PadCrop | EvalView, channels: int) -> None:
+def test_batches_equal_those_of_the_loader_byte_for_byte(
+    photo_folder: Path, view: PadCrop | EvalView, channels: int
+) -> None:
     table = open_source(photo_folder).splits["train"]
     order = Order(num_rows=len(table), batch_size=7, seed=4, drop_last=False)
     resident = Resident(table, view, order, channels=channels, device=CPU, threads=2)
@@ -55,7 +57,7 @@ def test_batches_are_the_loaders_byte_for_byte(photo_folder: Path, view: PadCrop
                 assert ours.images.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_raw_pixels_are_the_loaders_byte_for_byte() -> None:
+def test_batches_of_raw_pixels_equal_those_of_the_loader_byte_for_byte() -> None:
     table = digits()
     once = Order(num_rows=50, batch_size=16, seed=1)
     repeated = Order(num_rows=50, batch_size=16, seed=1, repeats=3)
@@ -79,11 +81,11 @@ def test_all_images_are_in_order_even_if_they_are_decoded_in_several_parts(monke
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("view", [PadCrop(size=8, pad=1), EvalView(size=8, resize=8)])
-def test_the_host_does_not_wait_for_the_gpu(view: PadCrop | EvalView) -> None:
+def test_the_host_does_not_synchronise_with_the_gpu(view: PadCrop | EvalView) -> None:
     order = Order(num_rows=50, batch_size=16, seed=1)
     resident = Resident(digits(), view, order, channels=1, device=torch.device("cuda"), threads=1)
     batches = on_device(itertools.chain(resident.batches(0), resident.batches(1)), torch.device("cuda"))
-    next(batches)  # the first one sets libraries up
+    next(batches)  # the first batch initialises libraries
     torch.cuda.set_sync_debug_mode("error")
     try:
         assert len(list(batches)) == 5
@@ -143,7 +145,7 @@ def test_a_bad_image_is_named_on_creation(photo_folder: Path, tmp_path: Path) ->
         (PadCrop(size=8, pad=2), 3, 50 * 12 * 12 * 3),
     ],
 )
-def test_a_dataset_fits_if_its_padded_pixels_take_at_most_a_quarter_of_the_free_memory(
+def test_a_dataset_fits_if_its_padded_pixels_need_at_most_a_quarter_of_the_free_memory(
     monkeypatch: pytest.MonkeyPatch, view: PadCrop | EvalView, channels: int, need: int
 ) -> None:
     table = digits()

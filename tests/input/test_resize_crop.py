@@ -50,7 +50,7 @@ def test_the_shorter_side_is_set_and_the_longer_follows(side: int, height: int, 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize(("width", "height"), [(80, 60), (60, 90)])
-def test_an_image_that_already_has_the_length_is_only_cropped(width: int, height: int, mode: str) -> None:
+def test_an_image_that_already_has_the_size_is_only_cropped(width: int, height: int, mode: str) -> None:
     image = array(part(width, height, mode=mode))
     view = ResizeCrop(size=50, short_side=(60, 61))
     for draws in numbers(view, 40):
@@ -60,7 +60,7 @@ def test_an_image_that_already_has_the_length_is_only_cropped(width: int, height
 
 
 @pytest.mark.parametrize("times", [2, 3])
-def test_an_image_of_a_multiple_of_the_length_matches_the_crop_of_the_whole_except_at_the_edge(
+def test_an_image_of_a_multiple_of_the_size_matches_the_crop_of_the_whole_except_at_the_edge(
     times: int,
 ) -> None:
     image = array(part(80 * times, 60 * times))
@@ -71,9 +71,9 @@ def test_an_image_of_a_multiple_of_the_length_matches_the_crop_of_the_whole_exce
 
 
 @pytest.mark.parametrize(("width", "height"), [(250, 187), (150, 210), (200, 200), (65, 50), (9, 7)])
-def test_the_visible_box_is_within_a_pixel_of_the_crop_of_the_resized_whole(width: int, height: int) -> None:
+def test_the_visible_box_is_within_a_pixel_of_the_crop_of_the_resized_whole_image(width: int, height: int) -> None:
     down, right = np.mgrid[:height, :width].astype(np.uint8)
-    image = np.stack([down, right, 0 * down], axis=-1)  # colours tell the place
+    image = np.stack([down, right, 0 * down], axis=-1)  # the colours encode the position
     view = dataclasses.replace(APM5, flip=0.0)
     for draws in numbers(view, 60):
         sides = resized_sides(height, width, 256 + int(draws[3] * 128), 0.8 + draws[4] * (1.25 - 0.8))
@@ -127,7 +127,7 @@ def test_every_position_is_equally_frequent() -> None:
 def test_the_longer_side_is_stretched_or_the_height_of_a_square(height: int, width: int, stretched: int) -> None:
     view = ResizeCrop(size=200, short_side=(400, 401), stretch=(1.25, 1.25))
     sides = [200, 200]
-    sides[stretched] = 160  # pixels of the image become 200
+    sides[stretched] = 160  # this many pixels of the image become 200
     crop = view.crop(height, width, np.full(5, 0.5))
     assert [crop.height, crop.width] == sides
 
@@ -139,9 +139,9 @@ def test_the_factor_is_uniform() -> None:
     assert np.abs(np.quantile(factors, [0.25, 0.5, 0.75]) - [2.5, 3.0, 3.5]).max() < 0.1
 
 
-def test_a_side_that_becomes_shorter_by_stretching_gets_the_length_so_the_crop_fits() -> None:
+def test_a_side_that_becomes_the_shorter_by_stretching_gets_the_size_so_the_crop_fits() -> None:
     view = ResizeCrop(size=224, short_side=(256, 257), stretch=(0.5, 0.5))
-    crop = view.crop(400, 600, np.zeros(5))  # stretched 400 x 300, resized 341 x 256
+    crop = view.crop(400, 600, np.zeros(5))  # stretched to 400 x 300, then resized to 341 x 256
     assert (crop.height, crop.width) == (round(224 * 400 / 341), round(224 * 600 / 256))
     corner = view.crop(400, 600, np.full(5, 1 - 2.0**-32))
     assert (corner.top + corner.height, corner.left + corner.width) == (400, 600)
@@ -154,7 +154,7 @@ def test_an_image_of_one_pixel_can_be_rendered() -> None:
 
 @dataclasses.dataclass
 class _Asked:
-    """An image of which it is noted what was asked for."""
+    """An image that records which parts are requested."""
 
     height: int
     width: int
@@ -176,7 +176,7 @@ def test_only_the_box_is_decoded_at_no_more_than_the_needed_size(decode: Decode,
 
 
 @pytest.mark.parametrize("short_side", [(223, 256), (256, 256), (300, 280)])
-def test_a_length_shorter_than_the_crop_or_a_missing_one_is_refused(short_side: tuple[int, int]) -> None:
+def test_a_size_smaller_than_the_crop_or_a_missing_one_is_refused(short_side: tuple[int, int]) -> None:
     low, high = short_side
     with pytest.raises(ValueError, match=rf"short_side {low} {high}: expected two lengths, the first at least 224"):
         ResizeCrop(size=224, short_side=short_side)

@@ -18,7 +18,7 @@ MEAN = (124, 116, 104)
 
 
 class Replayed:
-    """Stands for the module `random` in timm: gives what our draws mean there."""
+    """Replaces the module `random` in timm. Returns what our draws mean there."""
 
     strength: float
     filter: float
@@ -34,7 +34,7 @@ class Replayed:
 
     def random(self) -> float:
         number = next(self.asked)
-        return 0.6 if number == 0.5 else number  # where the two sides of a tie differ
+        return 0.6 if number == 0.5 else number  # tench and timm treat a tie differently
 
     def gauss(self, mean: float, deviation: float) -> float:
         return mean + deviation * normal(self.strength)
@@ -47,7 +47,7 @@ class Replayed:
 
 
 def posterized(image: Image.Image, bits: int, **_: Any) -> Image.Image:
-    """timm's, also of no bits, which is black in Pillow before 13 and an error since."""
+    """timm's posterize, which also accepts 0 bits: black in Pillow before 13, and an error since."""
     from timm.data.auto_augment import posterize
 
     return posterize(image, bits) if bits >= 1 else Image.new(image.mode, image.size)
@@ -88,14 +88,14 @@ POLICIES = [
 
 
 @pytest.mark.parametrize("text", POLICIES)
-def test_the_same_draws_give_timms_pixels(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pixels_match_timm_on_the_same_draws(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = TimmRandAugment.parse(text, MEAN)
     for number, draws in enumerate(uniforms(1, 0, np.arange(60), policy.num_draws)):
         image = part(40, 40, number)
         assert np.array_equal(policy(array(image), draws), array(by_timm(text, image, draws, monkeypatch))), number
 
 
-def test_every_operation_in_both_directions_equals_timms(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_operation_in_both_directions_matches_timm(monkeypatch: pytest.MonkeyPatch) -> None:
     image = part(33, 33)
     for text in ("rand-m9-n1-inc1", "rand-m9-n1"):
         policy = TimmRandAugment.parse(text, MEAN)
@@ -133,7 +133,7 @@ def test_a_string_that_timm_would_misread_is_refused(text: str) -> None:
         TimmRandAugment.parse(text)
 
 
-def test_operations_are_chosen_equally_often_and_applied_half_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operations_are_chosen_with_equal_frequency_and_applied_half_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
     def noting(name: str) -> timm_augment.Operation:

@@ -25,7 +25,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def part(height: int, width: int, channels: int = 3) -> Pixels:
-    """Part of the photograph, repeated where it is too small."""
+    """A part of the photograph, which is tiled if it is too small."""
     rows, columns = np.arange(height) % 427, (150 + np.arange(width)) % 640
     return photo_array(channels)[rows[:, None], columns]
 
@@ -35,7 +35,7 @@ def pillow(pixels: Pixels) -> Image.Image:
 
 
 def in_torchvision(image: Pixels, size: int, resized: int, interpolation: str, *, v2: bool) -> Pixels:
-    """What torchvision's Resize and CenterCrop make of a Pillow image."""
+    """A Pillow image after torchvision's Resize and CenterCrop."""
     import_torchvision()
     from torchvision import transforms as v1
     from torchvision.transforms import v2 as new
@@ -65,7 +65,7 @@ SIZES = [
 @pytest.mark.parametrize("interpolation", get_args(Interpolation))
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("v2", [False, True])
-def test_the_evaluation_view_is_torchvisions_pixel_for_pixel(
+def test_the_evaluation_view_matches_torchvision_pixel_for_pixel(
     interpolation: Interpolation, channels: int, v2: bool
 ) -> None:
     for height, width in SIZES:
@@ -84,7 +84,7 @@ def test_the_evaluation_view_is_torchvisions_pixel_for_pixel(
     margin=st.integers(0, 20),
     interpolation=st.sampled_from(get_args(Interpolation)),
 )
-def test_the_evaluation_view_is_torchvisions_at_any_size(
+def test_the_evaluation_view_matches_torchvision_at_any_size(
     height: int, width: int, size: int, margin: int, interpolation: Interpolation
 ) -> None:
     image = part(height, width)
@@ -125,7 +125,7 @@ def boxes_in_torchvision(height: int, width: int, count: int = 4000) -> npt.NDAr
 
 
 @pytest.mark.parametrize(("height", "width"), [(375, 500), (224, 224), (300, 120), (40, 333)])
-def test_random_resized_crops_are_distributed_as_torchvisions(height: int, width: int) -> None:
+def test_random_resized_crops_have_the_distribution_of_torchvisions(height: int, width: int) -> None:
     view = RandomResizedCrop(size=224)
     ours = np.array([crop[:4] for crop in crops_of(view, height, width)], float)
     theirs = boxes_in_torchvision(height, width).astype(float)
@@ -167,7 +167,7 @@ def test_a_box_always_lies_inside_the_image(height: int, width: int, draws: list
     assert 0 <= crop.left < crop.left + crop.width <= width
 
 
-def test_a_box_can_be_at_every_position() -> None:
+def test_a_box_may_be_at_any_position() -> None:
     view = RandomResizedCrop(size=8, scale=(0.25, 0.25), ratio=(1.0, 1.0))
     crops = crops_of(view, 8, 8, 2000)
     assert {crop[2:4] for crop in crops} == {(4, 4)}
@@ -232,7 +232,9 @@ def test_alternating_mirroring_keeps_its_probability_in_each_epoch() -> None:
             assert abs(share - expected) <= 5 * math.sqrt(expected * (1 - expected) / 4000)
 
 
-def test_even_the_extreme_and_middle_numbers_are_mirrored_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_views_with_extreme_and_middle_numbers_are_mirrored_in_one_of_two_epochs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     drawn = np.array([[0.0], [0.5 - 2.0**-32], [0.5], [1 - 2.0**-32]])
     monkeypatch.setattr(module, "uniforms", lambda seed, epoch, keys, count: np.repeat(drawn, count, axis=1))
     flips = [view_draws(ALTERNATING[0], 0, epoch, np.arange(4))[:, 0] for epoch in range(2)]
@@ -251,7 +253,7 @@ def test_a_random_resized_crop_is_its_box_resized_and_mirrored() -> None:
 
 
 @pytest.mark.parametrize("interpolation", get_args(Interpolation))
-def test_a_random_resized_crop_is_torchvisions_resized_crop_of_a_tensor(interpolation: Interpolation) -> None:
+def test_a_random_resized_crop_matches_torchvisions_resized_crop_of_a_tensor(interpolation: Interpolation) -> None:
     import_torchvision()
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms.v2.functional import resized_crop
@@ -319,7 +321,7 @@ def test_the_border_has_one_value_or_is_mirrored_as_opencv_does(fill: Fill, bord
     assert np.array_equal(rendered(view, image, np.array([0.9, 0.0, 0.99])), expected[:12, 6:])
 
 
-def test_a_pad_crop_takes_every_position_equally_often() -> None:
+def test_every_position_of_a_pad_crop_is_equally_frequent() -> None:
     view = PadCrop(size=32, pad=4)
     top, left, _ = view.offsets(uniforms(0, 0, np.arange(8100), view.num_draws))
     counts = np.bincount(top * 9 + left, minlength=81)
@@ -327,7 +329,7 @@ def test_a_pad_crop_takes_every_position_equally_often() -> None:
     assert np.abs(counts - 100).max() < 5 * math.sqrt(100)
 
 
-def test_a_pad_crop_of_an_image_of_another_size_is_that_of_its_evaluation_view() -> None:
+def test_an_image_of_another_size_is_pad_cropped_from_its_evaluation_view() -> None:
     view = PadCrop(size=12, pad=3)
     image = part(20, 31)
     still = rendered(EvalView(size=12, resize=12), image)
@@ -335,7 +337,7 @@ def test_a_pad_crop_of_an_image_of_another_size_is_that_of_its_evaluation_view()
     assert np.array_equal(rendered(view, image, draws), rendered(view, still, draws))
 
 
-def test_without_a_border_a_pad_crop_is_the_image() -> None:
+def test_without_padding_a_pad_crop_is_the_image() -> None:
     assert np.array_equal(rendered(PadCrop(size=9, pad=0, flip=0), part(9, 9), np.full(3, 0.99)), part(9, 9))
 
 

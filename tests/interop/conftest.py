@@ -1,7 +1,7 @@
-"""Fixtures of the interoperability tests: the sets, `tench prepare`, and the programs that read what it writes.
+"""Fixtures of the interoperability tests: the datasets, `tench prepare`, and the programs that read what it writes.
 
-Each program lives in an environment of its own below .interop (or the folder that TENCH_INTEROP names), which
-`make interop` makes; without it a test is skipped. The scripts in readers/ run there and know nothing of tench.
+Each program has its own environment below .interop (or the folder named by TENCH_INTEROP), which `make interop`
+creates; without it, tests are skipped. The scripts in readers/ run there, without tench.
 """
 
 import json
@@ -27,7 +27,7 @@ Ask = Callable[..., Any]
 
 @pytest.fixture
 def prepare(tmp_path: Path) -> Prepare:
-    """Run `tench prepare` on a set, and return the folder it wrote."""
+    """A function that runs `tench prepare` on a dataset and returns the folder it wrote."""
 
     def prepare(source: Made, *options: str) -> Path:
         dest = tmp_path / "prepared"
@@ -43,7 +43,7 @@ def python_of(environment: str) -> Path:
 
 @pytest.fixture(autouse=True)
 def _is_there(request: pytest.FixtureRequest) -> None:
-    """Skip a test whose mark `interop` names something that is not installed."""
+    """Skip a test if its mark `interop` names something that is not installed."""
     for mark in request.node.iter_markers("interop"):
         if not (needed := ENVIRONMENTS / mark.args[0]).exists():
             pytest.skip(f"needs {needed}: make interop")
@@ -51,7 +51,7 @@ def _is_there(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def ask() -> Ask:
-    """Run a reader with the Python of an environment, isolated from this one, and return what it prints."""
+    """A function that runs a reader in an environment, isolated from this one, and returns what it prints."""
 
     def ask(environment: str, reader: str, *arguments: str | Path) -> Any:
         command = [str(python_of(environment)), "-I", str(READERS / reader), *map(str, arguments)]

@@ -1,7 +1,7 @@
-"""Datasets for the interoperability tests. Their contents are known from the files alone, not from tench.
+"""Datasets for the interoperability tests. Their expected contents come from the files alone, not from tench.
 
-Every set is class folders, or a list over them, of photographs; `Made.images` is the truth that other programs' answers
-are compared with.
+Every dataset is class folders of photographs, or a list of such files. `Made.images` is what the output of other
+programs is compared with.
 """
 
 import dataclasses
@@ -17,26 +17,26 @@ from PIL import Image
 from tests.data import miniature
 
 MAGIC = bytes.fromhex("0a23d7ce")
-"""The word that begins a record of RecordIO."""
+"""The magic word at the beginning of a RecordIO record."""
 MAGIC_FLOAT = float(np.frombuffer(MAGIC, "<f4")[0])
 
 ODD_CLASSES = ("Gro\u00dfe \u00c4pfel", "a b", "c.d")
 ODD_FILES = (
     "ein Bild.jpg",
     "IMG.2020.01.jpg",
-    "IMG_2020_01.jpg",  # meets the former in WebDataset, whose names end at the first dot
+    "IMG_2020_01.jpg",  # clashes with the previous name in WebDataset, where names end at the first dot
     "UPPER.JPEG",
     "\u00fcmlaut \u65e5\u672c.jpg",
     "100%.jpg",
     "quote'\".jpg",
     "#a,b;c=d.jpg",
-    "long-" + "0123456789" * 18 + ".jpg",  # more than a plain tar header holds
+    "long-" + "0123456789" * 18 + ".jpg",  # longer than a plain tar header can hold
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """An image as its file holds it. label: -1 if it has no class."""
+    """An image as stored in its file. label: -1 if it has no class."""
 
     key: str
     class_id: str
@@ -52,13 +52,13 @@ class Stored:
         return Image.open(io.BytesIO(self.data))
 
     def pixels(self) -> npt.NDArray[np.uint8]:
-        """(H, W, 3) uint8, by Pillow."""
+        """(H, W, 3) uint8, decoded by Pillow."""
         return np.asarray(self.opened().convert("RGB"))
 
 
 @dataclasses.dataclass(frozen=True)
 class Made:
-    """A dataset. classes: ids in the order of labels. images: by split, in the order of keys, CLASS/FILE."""
+    """A dataset. classes: the ids in the order of the labels. images: by split, in the order of the keys CLASS/FILE."""
 
     source: Path
     classes: Sequence[str]
@@ -69,7 +69,7 @@ class Made:
 
 
 def made(source: Path, files: Mapping[str, Mapping[str, bytes]], classes: Sequence[str] = ()) -> Made:
-    """files: by split and key; classes are sorted unless an order is given."""
+    """A dataset of these files by split and key. Classes are sorted unless their order is given."""
     ids = list(classes) or sorted({key.partition("/")[0] for of in files.values() for key in of if "/" in key})
     images: dict[str, list[Stored]] = {}
     for split, of_split in files.items():
@@ -82,7 +82,7 @@ def made(source: Path, files: Mapping[str, Mapping[str, bytes]], classes: Sequen
 
 
 def of_folder(folder: Path) -> Made:
-    """A set of class folders below train/ and val/."""
+    """A dataset of class folders below train/ and val/."""
     return made(
         folder,
         {
@@ -97,7 +97,7 @@ def of_folder(folder: Path) -> Made:
 
 
 def odd_names(folder: Path, photos: Made, *, spaces: bool = True) -> Made:
-    """Names with umlauts, dots, quotes, of great length, and with spaces, which most lists cannot hold."""
+    """A dataset with long names, and with umlauts, dots, quotes and spaces, which most lists cannot hold, in names."""
     pictures = [image.data for image in photos.images["train"] if image.opened().format == "JPEG"]
     files = {
         f"{class_id}/{file}": pictures[(7 * label + number) % len(pictures)]
@@ -111,14 +111,14 @@ def odd_names(folder: Path, photos: Made, *, spaces: bool = True) -> Made:
 
 
 def listed(folder: Path, photos: Made, classes: Sequence[str]) -> Made:
-    """A list of MXNet's, whose classes `synset.txt` names in this order."""
+    """An MXNet list. `synset.txt` names its classes in this order."""
     return _of_lst(
         folder, photos, classes, {image.key: [classes.index(image.class_id)] for image in photos.images["train"]}
     )
 
 
 def several_labels(folder: Path, photos: Made) -> tuple[Made, dict[str, list[float]]]:
-    """A list of MXNet's: three numbers an image, the first its class. One is the word that begins a record."""
+    """An MXNet list with three numbers per image; the first is the class. One number is RecordIO's magic word."""
     labels = {
         image.key: [float(image.label), MAGIC_FLOAT if row == 4 else row / 8, -1.0]
         for row, image in enumerate(photos.images["train"])
@@ -147,7 +147,7 @@ _TAILS = (
 
 
 def with_magic(folder: Path, photos: Made) -> Made:
-    """Photographs with RecordIO's word behind their end: at multiples of 4, more than once, elsewhere, or nowhere."""
+    """Photographs followed by RecordIO's magic word: at multiples of 4, more than once, elsewhere, or not at all."""
     files = {}
     for row, image in enumerate(photos.images["train"]):
         padded = image.data + bytes(-len(image.data) % 4)
@@ -157,7 +157,7 @@ def with_magic(folder: Path, photos: Made) -> Made:
 
 
 def squares(folder: Path, photos: Made, side: int) -> Made:
-    """Corners of photographs, as PNG, as JPEG, and as JPEG in grey."""
+    """Corners of photographs, as PNG, JPEG and grey JPEG."""
     files = {}
     for row, image in enumerate(photos.images["train"]):
         corner = image.opened().convert("L" if row % 5 == 0 else "RGB").crop((0, 0, side, side))
@@ -169,7 +169,7 @@ def squares(folder: Path, photos: Made, side: int) -> Made:
 
 
 def ilsvrc(folder: Path) -> Made:
-    """The miniature ILSVRC2012 as downloaded, with boxes and a test without labels; the truncated image is left out."""
+    """The miniature ILSVRC2012 as downloaded, with boxes and an unlabelled test, and without the truncated image."""
     truth = miniature.ilsvrc(folder)
     files = {split: {key: data for key, (_, data) in images.items()} for split, images in truth.items()}
     del files["train"]["n03126707/n03126707_9.JPEG"]

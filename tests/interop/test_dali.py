@@ -1,4 +1,4 @@
-"""What `tench prepare` writes, read by the readers of NVIDIA DALI, on the CPU."""
+"""Datasets written by `tench prepare`, read by the readers of NVIDIA DALI on the CPU."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ READER = "read_dali.py"
 
 
 def compare(found: list[dict[str, Any]], images: Sequence[Stored], *, first_label: int = 0) -> None:
-    """Every image is there once, with its bytes, its label, and the size that Pillow gives it."""
+    """Check that every image was found once, with its bytes, its label, and the size that Pillow reads."""
     by_bytes = {record["sha256"]: record for record in found}
     assert len(by_bytes) == len(found) == len(images)
     for image in images:
@@ -60,7 +60,7 @@ def test_dali_reads_webdataset(photos: Made, prepare: Prepare, ask: Ask) -> None
     compare(ask("dali", READER, "webdataset", "jpg;png", *files), photos.images["train"])
 
 
-def test_dali_reads_odd_names_of_webdataset(photos: Made, prepare: Prepare, ask: Ask, tmp_path: Path) -> None:
+def test_dali_reads_unusual_names_from_webdataset(photos: Made, prepare: Prepare, ask: Ask, tmp_path: Path) -> None:
     odd = sets.odd_names(tmp_path / "odd", photos)
     (file,) = prepare(odd).glob("*.tar")
     found = ask("dali", READER, "webdataset", "jpg;jpeg;JPEG", file)

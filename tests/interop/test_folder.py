@@ -1,4 +1,4 @@
-"""Class folders that `tench prepare` writes, read by torchvision and by the ImageNet example of PyTorch."""
+"""Class folders written by `tench prepare`, read by torchvision and by PyTorch's ImageNet example."""
 
 import re
 import sys
@@ -15,10 +15,10 @@ from tests.support.processes import run
 from tench.compat import import_torchvision
 
 EXAMPLE = "pytorch_imagenet_main.py"
-"""imagenet/main.py of pytorch/examples, where it lies among the environments."""
+"""imagenet/main.py of pytorch/examples, in the folder of the environments."""
 RUN = "import runpy, sys; from tench.compat import import_torchvision; import_torchvision(); del sys.argv[0]; "
 RUN += "runpy.run_path(sys.argv[0], run_name='__main__')"
-"""Runs a script also where torchvision's compiled part does not fit torch."""
+"""Runs a script even if torchvision's compiled extension does not match torch."""
 
 
 def image_folder(folder: Path, **options: Any) -> Any:
@@ -26,7 +26,7 @@ def image_folder(folder: Path, **options: Any) -> Any:
 
 
 def compare(folder: Path, images: Sequence[Stored], classes: Sequence[str]) -> None:
-    """ImageFolder finds every image once, its bytes in its class's folder; classes are the folders as it sorts them."""
+    """Check that ImageFolder finds every image once, with its bytes and class. classes: the sorted folder names."""
     found = image_folder(folder, loader=lambda path: Path(path).read_bytes())
     assert found.classes == sorted(classes)
     by_key = {Path(path).relative_to(folder).as_posix(): found[row] for row, (path, _) in enumerate(found.samples)}
@@ -48,12 +48,12 @@ def test_image_folder_reads_every_photograph(photos: Made, prepare: Prepare, lin
             assert picture[0].size == row.opened().size
 
 
-def test_image_folder_reads_odd_names(photos: Made, prepare: Prepare, tmp_path: Path) -> None:
+def test_image_folder_reads_unusual_names(photos: Made, prepare: Prepare, tmp_path: Path) -> None:
     odd = sets.odd_names(tmp_path / "odd", photos)
     compare(prepare(odd, "--to", "folder") / "train", odd.images["train"], odd.classes)
 
 
-def test_image_folder_sorts_classes_although_classes_txt_gives_another_order(
+def test_image_folder_sorts_classes_even_if_classes_txt_has_another_order(
     photos: Made, prepare: Prepare, tmp_path: Path
 ) -> None:
     unsorted = sets.listed(tmp_path / "unsorted", photos, ("water", "petal", "roof"))
@@ -70,6 +70,8 @@ def test_pytorchs_imagenet_example_trains_on_our_folders(photos: Made, prepare: 
     done = run(command, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     batches = re.findall(r"^(Epoch|Test): .*?\[(\d+)/(\d+)\]", done.stdout, re.MULTILINE)
-    assert batches == [("Epoch", "1", "3"), ("Epoch", "2", "3"), ("Epoch", "3", "3"), ("Test", "1", "1")]  # of 6 images
-    assert re.search(r"^ \* +Acc@1 \d+\.\d+ Acc@5 \d+\.\d+$", done.stdout, re.MULTILINE)  # by chance: so few images
+    # Batches of 6 images each.
+    assert batches == [("Epoch", "1", "3"), ("Epoch", "2", "3"), ("Epoch", "3", "3"), ("Test", "1", "1")]
+    # The accuracy is not checked: with so few images, it is chance.
+    assert re.search(r"^ \* +Acc@1 \d+\.\d+ Acc@5 \d+\.\d+$", done.stdout, re.MULTILINE)
     assert (tmp_path / "checkpoint.pth.tar").exists()

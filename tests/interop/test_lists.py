@@ -1,7 +1,7 @@
-"""Lists that `tench prepare` writes, read by the rules of the programs that they are for.
+"""Lists written by `tench prepare`, read by the rules of the programs that they are for.
 
-Those programs are old, or need their own machine; what each does with a line is written out here from its source. The
-lists of MXNet and of NNabla, which DALI reads, are read by the programs themselves in test_mxnet.py and test_dali.py.
+Those programs are old or need their own machine, so what each does with a line is reimplemented here from its source.
+MXNet itself reads the lists for MXNet in test_mxnet.py, and DALI reads those for NNabla in test_dali.py.
 """
 
 import csv
@@ -22,13 +22,13 @@ Listed = list[tuple[Path, int]]
 """Image files and labels, in the order of the list."""
 Rule = Callable[[str, Path], Listed]
 
-# From the facts on ImageNet: the first labels of the validation images as the classes are sorted, and of the devkit.
+# The published labels of ImageNet's first validation images: in the order of the sorted classes, and of the devkit.
 SORTED = (65, 970, 230, 809, 516, 57, 334, 415, 674, 332, 109, 286)
 DEVKIT = (490, 361, 171, 822, 297, 482, 13, 704, 599, 164, 649, 11)
 
 
 def caffe(text: str, root: Path) -> Listed:
-    """tools/convert_imageset.cpp: the line is cut at its last space, and the root stands before the path."""
+    """tools/convert_imageset.cpp: the line is split at its last space, and the root is put before the path."""
     found = []
     for line in text.splitlines():
         space = line.rfind(" ")
@@ -37,7 +37,7 @@ def caffe(text: str, root: Path) -> Listed:
 
 
 def apm5(text: str, root: Path) -> Listed:
-    """utils/data_utils.py: a line has one space; the path is joined to the root."""
+    """utils/data_utils.py: a line has one space, and the path is joined to the root."""
     found = []
     for line in text.split("\n")[:-1]:
         path, label = line.split(" ")
@@ -46,7 +46,7 @@ def apm5(text: str, root: Path) -> Listed:
 
 
 def im2rec(text: str, root: Path) -> Listed:
-    """tools/im2rec.py: fields between TABs, stripped: id, labels, path."""
+    """tools/im2rec.py: stripped fields between tabs: id, labels, path."""
     found: Listed = []
     for line in text.splitlines():
         fields = [field.strip() for field in line.strip().split("\t")]
@@ -56,7 +56,7 @@ def im2rec(text: str, root: Path) -> Listed:
 
 
 def imagenet_to_gcs(folder: Path) -> dict[str, Listed]:
-    """imagenet_to_gcs.py: files by pattern, val's classes from a file in the order of its names; labels from 1."""
+    """imagenet_to_gcs.py: files by pattern, the classes of val from a file in the order of its names, labels from 1."""
     train = sorted((folder / "train").glob("*/*.JPEG"))
     val = sorted((folder / "validation").glob("*.JPEG"))
     classes = {
@@ -71,7 +71,7 @@ def imagenet_to_gcs(folder: Path) -> dict[str, Listed]:
 
 
 def compare(found: Listed, images: Sequence[Stored], labels: Sequence[int] | None = None) -> None:
-    """Every image is listed once, its file has its bytes. labels: where they are not the set's own."""
+    """Check that every image is listed once and its file has its bytes. labels: expected ones, if not the dataset's."""
     assert len(found) == len({path for path, _ in found}) == len(images)
     listed = sorted((hashlib.sha256(path.read_bytes()).hexdigest(), label) for path, label in found)
     wanted = labels if labels is not None else [image.label for image in images]

@@ -1,4 +1,4 @@
-"""Record files and lists that `tench prepare` writes, read by MXNet 1.9.1."""
+"""Record files and lists written by `tench prepare`, read by MXNet 1.9.1."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.interop("mxnet")
 def compare(
     answers: Sequence[Any], images: Sequence[Stored], labels: Mapping[str, Sequence[float]] | None = None
 ) -> None:
-    """A split's images are there once: in turn, by the keys of the `.idx`, and in the `.lst`, where all say the same.
+    """Check that each image of a split is found once, and identical: in turn, by the keys of the `.idx`, in the `.lst`.
 
-    labels: of images that have several.
+    labels: those of images that have several.
     """
     in_turn = [record for answer in answers for record in answer["in turn"]]
     by_key = {int(key): record for answer in answers for key, record in answer["by key"].items()}
@@ -45,7 +45,7 @@ def test_mxnet_reads_every_record_in_turn_and_by_its_key(photos: Made, prepare: 
         compare([answer[str(folder / f"{split}.rec")]], images)
 
 
-def test_mxnet_reads_several_files_of_a_split_and_odd_names(
+def test_mxnet_reads_several_files_of_a_split_and_unusual_names(
     photos: Made, prepare: Prepare, ask: Ask, tmp_path: Path
 ) -> None:
     odd = sets.odd_names(tmp_path / "odd", photos)
@@ -64,7 +64,8 @@ def test_mxnet_reads_images_that_contain_the_magic_word_of_records(
     assert num_words >= 24
     answer = ask("mxnet", "read_mxnet.py", file)
     compare([answer[str(file)]], magic.images["train"])
-    # A reader that goes by lengths also takes such an image whole. MXNet cuts it, for readers that look for the word.
+    # A reader that uses the lengths could also read such an image whole. MXNet splits it for readers that search for
+    # the magic word.
     assert answer[str(file)]["rewritten"] == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
@@ -79,7 +80,7 @@ def test_mxnet_reads_several_labels_of_each_image(photos: Made, prepare: Prepare
 
 
 @pytest.mark.parametrize("num_files", [1, 3])
-def test_image_record_iter_gives_the_pixels_and_labels_of_the_files(
+def test_image_record_iter_returns_the_pixels_and_labels_of_the_files(
     photos: Made, prepare: Prepare, ask: Ask, tmp_path: Path, num_files: int
 ) -> None:
     squares = sets.squares(tmp_path / "squares", photos, 32)

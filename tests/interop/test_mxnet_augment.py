@@ -1,4 +1,4 @@
-"""MXNet's augmenter and ours, with nothing left to chance, or with what chance chose found again."""
+"""MXNet's augmenter and ours: equal without randomness, and MXNet's random changes are within our ranges."""
 
 import json
 from collections.abc import Callable
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.interop("mxnet")
 
 Augmented = Callable[[list[tuple[int, str]]], list[Pixels]]
 SIZES = ((60, 45), (40, 64), (50, 50))
-CUBIC = 1  # OpenCV rounds cubic interpolation by its build's instructions
-AFFINE = 4  # OpenCV 5 rounds warpAffine otherwise than 4; with OpenCV 4.5.5 on both sides there is no difference
+CUBIC = 1  # OpenCV's rounding in cubic interpolation depends on the CPU instructions of its build
+AFFINE = 4  # OpenCV 5 rounds differently from 4 in warpAffine; with OpenCV 4.5.5 on both sides, there is no difference
 CASES = [
     (24, "resize=32", 0),
     (24, "resize=70", 0),
@@ -54,7 +54,7 @@ def photos() -> list[Pixels]:
 
 @pytest.fixture
 def augmented(tmp_path: Path, ask: Ask) -> Augmented:
-    """What MXNet makes of the photographs with several (side, parameters): (3, side, side, 3) for each."""
+    """A function that augments the photographs with MXNet: (3, side, side, 3) for each (side, parameters)."""
     for number, size in enumerate(SIZES):
         path = tmp_path / f"photos/train/{number}/0.png"
         path.parent.mkdir(parents=True)
@@ -86,7 +86,7 @@ def test_without_randomness_the_pixels_equal_mxnets(augmented: Augmented) -> Non
 
 
 @pytest.mark.parametrize("which", range(3))
-def test_every_colour_change_of_mxnet_is_in_our_range_of_factors(augmented: Augmented, which: int) -> None:
+def test_every_colour_change_of_mxnet_is_within_our_range_of_factors(augmented: Augmented, which: int) -> None:
     name = ("brightness", "contrast", "saturation")[which]
     (theirs,) = augmented([(40, f"{name}=0.4")])
     for image, expected in zip(photos(), theirs, strict=True):
@@ -96,7 +96,7 @@ def test_every_colour_change_of_mxnet_is_in_our_range_of_factors(augmented: Augm
 
 
 @pytest.mark.parametrize("which", range(3))
-def test_every_hls_change_of_mxnet_is_in_our_range_of_shifts(augmented: Augmented, which: int) -> None:
+def test_every_hls_change_of_mxnet_is_within_our_range_of_shifts(augmented: Augmented, which: int) -> None:
     (theirs,) = augmented([(40, f"random_{'hls'[which]}=30")])
     for image, expected in zip(photos(), theirs, strict=True):
         centre = rendered(MXNetAugment(size=40), image)
@@ -105,7 +105,7 @@ def test_every_hls_change_of_mxnet_is_in_our_range_of_shifts(augmented: Augmente
 
 
 def test_lighting_shifts_each_channel_by_one_truncated_number(augmented: Augmented) -> None:
-    (theirs,) = augmented([(40, "pca_noise=0.01")])  # shifts of less than 1: down by one, or not at all
+    (theirs,) = augmented([(40, "pca_noise=0.01")])  # shifts below 1: a channel is shifted down by one, or not at all
     for image, expected in zip(photos(), theirs, strict=True):
         change = expected.astype(int) - rendered(MXNetAugment(size=40), image)
         for channel in range(3):

@@ -1,4 +1,4 @@
-"""initialise_by and MXNet's initialisers: weights of the same distribution, for a convolution and a linear layer."""
+"""initialise_by and MXNet's initialisers give the same distribution, for a convolution and a linear layer."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from tench.models.initialise import INITIALISERS, initialise_by
 pytestmark = pytest.mark.interop("mxnet")
 
 SHAPES = ((96, 32, 3, 5), (300, 500))
-"""Of a convolution in two groups, and of a linear layer."""
+"""Shapes of the weights of a convolution in two groups, and of a linear layer."""
 
 
 def test_initial_weights_have_the_distribution_of_mxnets(tmp_path: Path, ask: Ask) -> None:

@@ -1,4 +1,4 @@
-"""`mxnet:NAME` and MXNet's own network of that name: the same logits for the same weights, taken in order."""
+"""`mxnet:NAME` and MXNet's own network of that name give the same logits for the same weights, assigned in order."""
 
 import json
 from collections.abc import Iterator
@@ -61,19 +61,19 @@ def test_the_same_weights_give_mxnets_logits(
     with torch.no_grad():
         ours = network(images)
     arrays = {"images": images.numpy(), **in_order("a", arguments(network)), **in_order("s", states(network))}
-    np.savez(tmp_path / "given.npz", **arrays)  # type: ignore[arg-type]  # its stub takes a name for allow_pickle
+    np.savez(tmp_path / "given.npz", **arrays)  # type: ignore[arg-type]  # the stub mistakes a name for allow_pickle
     shape = ",".join(map(str, images.shape[1:]))
     given = json.dumps({"num_classes": 7, "image_shape": shape, **options})
     files = tmp_path / "given.npz", tmp_path / "logits.npy"
     names = ask("mxnet", "logits_mxnet.py", ENVIRONMENTS / SYMBOLS, module, given, *files)
     assert [name.rpartition("_")[2] for name in names] == list(kinds(network))
     theirs = torch.from_numpy(np.load(files[1]))
-    assert theirs.std() > 0.01, "logits that say nothing are no proof"
+    assert theirs.std() > 0.01, "nearly constant logits would prove nothing"
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4 * theirs.abs().max().item())
 
 
 def unsettle(network: nn.Module) -> None:
-    """Give norms and biases values that are not those that a fresh network has."""
+    """Give norms and biases values that differ from those of a fresh network."""
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -98,7 +98,7 @@ def states(network: nn.Module) -> list[Tensor]:
 
 
 def kinds(network: nn.Module) -> Iterator[str]:
-    """What MXNet's names end in, for our parameters in order."""
+    """The endings of MXNet's names for our parameters, in order."""
     for module in network.modules():
         names = [name for name, _ in module.named_parameters(recurse=False)]
         norm = isinstance(module, nn.BatchNorm2d)

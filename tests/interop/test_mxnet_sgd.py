@@ -1,4 +1,4 @@
-"""MXNet's optimizers and ours, with the same gradients and learning rates, and the weights that MXNet decays."""
+"""MXNet's optimizers and ours, with the same gradients, learning rates and weights that MXNet decays."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ BY_SGD = {"optimizer": "sgd", "wd": DECAY}
 THEIRS: dict[str, dict[str, Any]] = {
     "plain": BY_SGD,
     "sgd": BY_SGD | {"momentum": 0.9},
-    # With decay MXNet's NAG is not its own formula: the momentum takes the decay of the weight that was just moved.
+    # With decay, MXNet's NAG deviates from its formula: the momentum includes the decay of the updated weight.
     "nag": {"optimizer": "nag", "momentum": 0.9},
     "lars": BY_SGD | {"optimizer": "lars", "momentum": 0.9},
 }
@@ -72,5 +72,5 @@ def test_twenty_steps_match_mxnets(tmp_path: Path, ask: Ask) -> None:
                 np.testing.assert_allclose(
                     parameter.detach(), expected, atol=2e-6, rtol=2e-6, err_msg=f"{label} {name}"
                 )
-                if label != "lars":  # whose steps are a thousand times as small
+                if label != "lars":  # its steps are a thousand times smaller
                     assert np.abs(expected - starts[name]).max() > 0.1

@@ -1,4 +1,4 @@
-"""TFRecords that `tench prepare` writes, read by TensorFlow."""
+"""TFRecords written by `tench prepare`, read by TensorFlow."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ def shards(folder: Path, split: str) -> list[Path]:
 
 
 def records(answer: dict[str, Any], folder: Path, split: str) -> list[dict[str, Any]]:
-    """All records of a split, none of whose files was refused."""
+    """All records of a split, after checking that TensorFlow refused none of its files."""
     files = [answer[str(file)] for file in shards(folder, split)]
     assert [file["error"] for file in files] == [None] * len(files)
     return [record for file in files for record in file["records"]]
@@ -48,14 +48,14 @@ def expected(image: Stored, texts: dict[str, str]) -> dict[str, Any]:
 
 
 def compare(found: list[dict[str, Any]], images: Any, texts: dict[str, str]) -> None:
-    """Every image is there once, with all keys; the pixels that TensorFlow decodes are those of Pillow."""
+    """Check that every image was found once, with all keys, and that TensorFlow decodes the same pixels as Pillow."""
     by_key = {f"{one['class/synset']}/{one['filename']}".removeprefix("/"): one for one in found}
     assert len(by_key) == len(found) == len(images)
     for image in images:
         record = by_key[image.key]
         want = expected(image, texts)
         assert {name: record[name] for name in want} == want
-        if image.opened().mode in ("RGB", "L"):  # of CMYK and of transparency each program has its own idea
+        if image.opened().mode in ("RGB", "L"):  # programs convert CMYK and transparency differently
             assert record["mean"] == pytest.approx(image.pixels().mean(axis=(0, 1)).tolist(), abs=1e-6)
 
 
@@ -67,14 +67,14 @@ def test_tensorflow_reads_every_key_of_every_photograph(photos: Made, prepare: P
         compare(records(answer, folder, split), images, {})
 
 
-def test_tensorflow_reads_odd_names(photos: Made, prepare: Prepare, ask: Ask, tmp_path: Path) -> None:
+def test_tensorflow_reads_unusual_names(photos: Made, prepare: Prepare, ask: Ask, tmp_path: Path) -> None:
     odd = sets.odd_names(tmp_path / "odd", photos)
     folder = prepare(odd, "--to", "tfrecord")
     answer = ask("tensorflow", "read_tensorflow.py", *shards(folder, "train"))
     compare(records(answer, folder, "train"), odd.images["train"], {})
 
 
-def test_tensorflow_reads_imagenets_boxes_names_and_images_without_label(
+def test_tensorflow_reads_imagenets_boxes_and_names_and_unlabelled_images(
     prepare: Prepare, ask: Ask, tmp_path: Path
 ) -> None:
     imagenet = sets.ilsvrc(tmp_path / "imagenet")
@@ -121,7 +121,7 @@ def test_tensorflow_detects_a_flipped_bit_anywhere(photos: Made, prepare: Prepar
 
 
 def keras_train(folder: Path, *options: str) -> tuple[float, int]:
-    """(accuracy in per cent, number of images) of validation after examples/keras_train.py has run."""
+    """(accuracy in percent, number of images) of the validation by examples/keras_train.py."""
     command = [str(python_of("tensorflow")), "-I", str(ROOT / "examples/keras_train.py"), str(folder), *options]
     done = run(command)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
@@ -135,10 +135,12 @@ def test_a_keras_model_learns_from_our_records(prepare: Prepare) -> None:
     options = ("--image-size", "24", "--min-area", "0.7", "--no-flip", "--epochs", "6")
     accuracy, num_images = keras_train(folder, *options)
     assert num_images == 359
-    assert accuracy > 90  # a tenth by chance
+    assert accuracy > 90  # a tenth would be chance
 
 
-def test_the_keras_example_takes_grey_cmyk_and_png_and_the_networks_of_keras(photos: Made, prepare: Prepare) -> None:
+def test_the_keras_example_accepts_grey_cmyk_and_png_images_and_the_networks_of_keras(
+    photos: Made, prepare: Prepare
+) -> None:
     folder = prepare(photos, "--to", "tfrecord")
     options = "--network MobileNetV2 --image-size 32 --batch-size 6 --epochs 1"
     _, num_images = keras_train(folder, *options.split())

@@ -1,4 +1,4 @@
-"""Shards that `tench prepare` writes, read by the webdataset package."""
+"""Shards written by `tench prepare`, read by the webdataset package."""
 
 import json
 from pathlib import Path
@@ -16,13 +16,13 @@ READER = "read_webdataset.py"
 
 
 def image_of(sample: dict[str, Any]) -> tuple[str, str]:
-    """(suffix in lower case, as webdataset gives it, SHA-256) of the one part that is an image."""
+    """The image part of a sample: (suffix in lower case, as webdataset returns it; SHA-256)."""
     ((suffix, digest),) = ((name, of) for name, of in sample.items() if name not in ("key", "shard", "cls", "json"))
     return suffix, digest
 
 
 def compare(samples: list[dict[str, Any]], images: list[Stored]) -> None:
-    """Every image is there once under its own key: the suffix is cut off, and there is nothing else to say of it."""
+    """Check that every image was found once, with its label, under its key without the suffix."""
     by_key = {sample["key"]: sample for sample in samples}
     assert len(by_key) == len(samples) == len(images)
     for image in images:
@@ -32,7 +32,7 @@ def compare(samples: list[dict[str, Any]], images: list[Stored]) -> None:
 
 
 def described(samples: list[dict[str, Any]], images: list[Stored]) -> dict[str, dict[str, Any]]:
-    """The `.json` of each sample by the key that the image had, after a look at all that is the same without one."""
+    """The `.json` of each sample by the original key of the image, after checking the image and the label."""
     found = {(about := json.loads(sample["json"]))["filename"]: (about, sample) for sample in samples}
     assert len({sample["key"] for sample in samples}) == len(found) == len(samples) == len(images)
     for image in images:
@@ -52,7 +52,7 @@ def test_webdataset_reads_every_photograph_from_a_pattern_of_shards(photos: Made
         assert not any("json" in sample for sample in samples)
 
 
-def test_webdataset_reads_odd_names(photos: Made, prepare: Prepare, ask: Ask, tmp_path: Path) -> None:
+def test_webdataset_reads_unusual_names(photos: Made, prepare: Prepare, ask: Ask, tmp_path: Path) -> None:
     odd = sets.odd_names(tmp_path / "odd", photos)
     (file,) = prepare(odd).glob("*.tar")
     described(ask("webdataset", READER, file), list(odd.images["train"]))
@@ -65,7 +65,7 @@ def test_webdataset_reads_several_labels(photos: Made, prepare: Prepare, ask: As
     assert {key: about["labels"] for key, about in found.items()} == labels
 
 
-def test_webdataset_reads_imagenets_boxes_and_images_without_label(prepare: Prepare, ask: Ask, tmp_path: Path) -> None:
+def test_webdataset_reads_imagenets_boxes_and_unlabelled_images(prepare: Prepare, ask: Ask, tmp_path: Path) -> None:
     imagenet = sets.ilsvrc(tmp_path / "imagenet")
     folder = prepare(imagenet, "--boxes", "--bad", "skip")
     boxes = miniature.TRAIN_BOXES | miniature.val_boxes()

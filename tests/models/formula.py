@@ -1,4 +1,4 @@
-"""Weights and images by a formula, so that what another framework computed with them can stand in a test as numbers."""
+"""Weights and images by a formula, so that a test can contain the numbers that another framework computed with them."""
 
 import numpy as np
 import torch
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 def set_weights(network: nn.Module) -> None:
-    """Give layer j of the convolutions and linear layers, and the batch norm after it, sines of their positions."""
+    """Fill convolution or linear layer j, and the batch norm after it, with sines of the positions of their values."""
     layer = 0
     with torch.no_grad():
         for module in network.modules():
@@ -25,7 +25,7 @@ def set_weights(network: nn.Module) -> None:
 
 
 def image(size: int) -> Tensor:
-    """(1, 3, size, size) float32."""
+    """An image of sines, (1, 3, size, size) float32."""
     return torch.from_numpy(_sines(3 * size * size, 0.01, 0)).reshape(1, 3, size, size)
 
 

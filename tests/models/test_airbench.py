@@ -11,7 +11,7 @@ from tench.models.airbench import Airbench, whitening_filters
     ("arch", "widths", "convs"), [("airbench94", (64, 256, 256), 2), ("airbench96", (128, 384, 512), 3)]
 )
 def test_the_number_of_parameters_follows_from_the_description(arch: str, widths: tuple[int, ...], convs: int) -> None:
-    expected, width = 24 * 12 + 24, 24  # 2x2 filters of 3 channels and their biases
+    expected, width = 24 * 12 + 24, 24  # 2x2 filters of 3 channels, and their biases
     for stage in widths:
         expected += 9 * width * stage + (convs - 1) * 9 * stage * stage + convs * 2 * stage
         width = stage
@@ -31,13 +31,13 @@ def test_whitened_patches_are_uncorrelated_with_variance_1() -> None:
     torch.testing.assert_close(flat @ flat.T / flat.shape[1], torch.eye(12), atol=0.02, rtol=0)
 
 
-def test_the_second_half_of_the_filters_is_the_first_one_negated_and_the_largest_variance_comes_first() -> None:
+def test_the_second_half_of_the_filters_is_the_negated_first_and_the_largest_variance_comes_first() -> None:
     images = torch.randn(16, 3, 8, 8, generator=torch.manual_seed(1)).cumsum(3)
     filters = whitening_filters(images)
     assert filters.shape == (24, 3, 2, 2)
     assert torch.equal(filters[:12], -filters[12:])
     norms = filters[:12].flatten(1).norm(dim=1)
-    assert torch.equal(norms, norms.sort().values)  # a direction is divided by its spread
+    assert torch.equal(norms, norms.sort().values)  # each direction is divided by its standard deviation
 
 
 def test_convolutions_start_as_the_identity_on_their_first_channels() -> None:
@@ -48,7 +48,7 @@ def test_convolutions_start_as_the_identity_on_their_first_channels() -> None:
     torch.testing.assert_close(conv(x)[:, :24], x)
 
 
-def test_the_logits_are_a_ninth_of_the_heads_output() -> None:
+def test_the_logits_are_one_ninth_of_the_heads_output() -> None:
     network = create("airbench96", num_classes=10, image_size=32).eval()
     seen: list[torch.Tensor] = []
     network.get_submodule("head").register_forward_hook(lambda _module, _in, out: seen.append(out))

@@ -1,4 +1,4 @@
-"""Apm5's residual networks, against its own code running in TensorFlow."""
+"""Apm5's residual networks, compared with its own code running in TensorFlow."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from tench.models.apm5 import build, names
 from tench.models.source import ModelOptions
 
 
-# Counted by Keras 3.15 on the repository's networks: numbers that are trained, and all variables.
+# Counted by Keras 3.15 on the repository's networks: trainable numbers, and all variables.
 @pytest.mark.parametrize(
     ("arch", "parameters", "variables"),
     [
@@ -34,8 +34,8 @@ def test_a_network_has_the_variables_that_keras_counts(arch: str, parameters: in
     assert len([name for name in network.state_dict() if not name.endswith("num_batches_tracked")]) == variables
 
 
-# Logits that TensorFlow 2.21 computed with these weights and this image. Even and odd sizes are padded differently; on
-# odd ones the average pooling of a shortcut ends in windows of one or two pixels, which are not counted as four.
+# Logits that TensorFlow 2.21 computed with these weights and this image. Even and odd sizes are padded differently. For
+# odd sizes, the average pooling of a shortcut ends in windows of one or two pixels, which are not averaged as four.
 @pytest.mark.parametrize(
     ("arch", "image_size", "logits"),
     [
@@ -62,7 +62,7 @@ def test_a_network_accepts_small_grey_images_with_its_stem_adapted(arch: str) ->
     assert (first.stride, first.kernel_size) == ((1, 1), (3, 3))
 
 
-def test_there_are_ten_networks_without_options() -> None:
+def test_there_are_ten_networks_and_they_have_no_options() -> None:
     assert len(names()) == 10
     assert {name.removeprefix("apm5:") for name in find("apm5:*")} == set(names())
     assert describe("apm5:resnet50_v2").source == "apm5"

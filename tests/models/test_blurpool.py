@@ -9,7 +9,7 @@ from tench.models.blurpool import add_blur, add_blurpool
 from tench.models.source import ModelOptions
 
 
-def test_the_input_of_a_convolution_is_blurred_by_the_binomial_filter() -> None:
+def test_the_input_of_a_convolution_is_blurred_with_the_binomial_filter() -> None:
     conv = nn.Conv2d(16, 8, 3, stride=2, padding=1)
     images = torch.randn(2, 16, 9, 11)
     blurred = torch.stack([conv2d(image[:, None], BINOMIAL, padding=1)[:, 0] for image in images])
@@ -28,7 +28,7 @@ def test_a_resnet_blurs_before_its_six_convolutions_of_stride_2_but_not_before_t
     assert blurred == [f"{stage}.0.{conv}" for stage in stages for conv in ("conv2", "downsample.0")]
 
 
-def test_the_weights_equal_those_of_the_network_without_blurpool() -> None:
+def test_the_weights_match_those_of_the_network_without_blurpool() -> None:
     plain = create("resnet18", num_classes=10, image_size=96)
     blurred = create("resnet18", num_classes=10, image_size=96, options=ModelOptions(blurpool=True))
     blurred.load_state_dict(plain.state_dict())

@@ -1,4 +1,4 @@
-"""create: what comes out of it, and what it refuses."""
+"""create: the networks that it builds, and what it refuses."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ from tench.models.source import ModelOptions as Options
 
 models: Any = import_torchvision().models
 
-# One of each family of torchvision, at the smallest side that is worth a test.
+# One network of each family of torchvision, at the smallest side worth testing.
 TORCHVISION = {
     "alexnet": 64,
     "convnext_tiny": 32,
@@ -55,11 +55,11 @@ def test_a_network_of_torchvision_gives_logits_for_images_of_other_channels(arch
     ("arch", "image_size"),
     [
         ("resnet18d", 32),
-        ("vit_tiny_patch16_224", 64),  # a transformer that fixes its size when it is built
+        ("vit_tiny_patch16_224", 64),  # a transformer with a fixed input size
         ("swin_tiny_patch4_window7_224", 64),
         ("convnext_atto", 32),
         ("mobilenetv4_conv_small", 64),
-        ("tf_efficientnet_lite0", 32),  # pads by itself
+        ("tf_efficientnet_lite0", 32),  # does its own padding
         ("mixer_s32_224", 64),
         ("resnetv2_50x1_bit", 32),  # standardises its weights
     ],
@@ -90,7 +90,7 @@ def test_a_created_network_is_real_and_in_training_mode(arch: str, image_size: i
 
 
 @pytest.mark.parametrize("arch", ["squeezenet1_1", "test_vit"])
-def test_the_weights_are_those_of_the_authors_own_initialisation(arch: str) -> None:
+def test_the_weights_come_from_the_authors_initialisation(arch: str) -> None:
     torch.manual_seed(7)
     created = create(arch, num_classes=5, image_size=160).state_dict()
     torch.manual_seed(7)
@@ -108,7 +108,7 @@ def test_more_channels_change_the_first_convolution_and_nothing_else() -> None:
     weights, original_weights = network.state_dict(), original.state_dict()
     assert {name for name in weights if weights[name].shape != original_weights[name].shape} == {"features.0.weight"}
     assert weights["features.0.weight"].shape == (96, 12, 7, 7)
-    # torchvision draws this layer with variance 2 / fan-in; four times the channels have a quarter of it.
+    # torchvision draws this layer with variance 2 / fan-in, so four times the channels have a quarter of the variance.
     assert original_weights["features.0.weight"].var().item() == pytest.approx(2 / (3 * 49), rel=0.1)
     assert weights["features.0.weight"].var().item() == pytest.approx(2 / (12 * 49), rel=0.1)
 
@@ -137,7 +137,7 @@ def test_auxiliary_heads_are_left_out(arch: str) -> None:
         ("mixer_s32_224", 50, 3, "must be a multiple of the patch size, 32 px", "224 x 224 px with 3 channels"),
     ],
 )
-def test_an_image_size_that_a_network_cannot_take_is_refused_with_the_reason(
+def test_an_image_size_that_a_network_does_not_support_is_refused_with_the_reason(
     arch: str, image_size: int, channels: int, reason: str, usual: str
 ) -> None:
     with pytest.raises(UsageError) as refusal:
@@ -175,7 +175,7 @@ def test_numbers_below_one_are_refused_by_name(wrong: dict[str, int], text: str)
 def test_a_refusal_allocates_no_memory_for_the_network() -> None:
     before = torch.get_rng_state()
     with pytest.raises(UsageError):
-        create("vit_h_14", num_classes=1000, image_size=225)  # 2.5 GB of weights, had they been drawn
+        create("vit_h_14", num_classes=1000, image_size=225)  # its weights would need 2.5 GB
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -190,7 +190,7 @@ def test_the_note_describes_what_create_changed_and_is_none_if_nothing() -> None
 
 
 @pytest.mark.parametrize("arch", ["repvgg_a0", "coatnet_nano_rw_224", "levit_128s"])
-def test_a_network_that_runs_only_with_its_own_stem_keeps_it(arch: str) -> None:
+def test_a_network_that_only_runs_with_its_own_stem_keeps_it(arch: str) -> None:
     size = 64
     assert stem_note(arch, num_classes=10, image_size=size) is None
     with torch.device("meta"):
@@ -260,7 +260,7 @@ DROPOUT = (
 
 
 @pytest.mark.parametrize("arch", DROPOUT.split())
-def test_dropout_is_added_before_the_last_layer_only(arch: str) -> None:
+def test_dropout_is_only_added_before_the_last_layer(arch: str) -> None:
     with torch.device("meta"):
         network = create(arch, num_classes=3, image_size=224, options=Options(dropout=0.37))
     found = [name for name, module in network.named_modules() if isinstance(module, nn.Dropout) and module.p == 0.37]
@@ -275,7 +275,7 @@ def test_stochastic_depth_drops_branches_in_training(arch: str) -> None:
         network = create(arch, num_classes=3, image_size=96, options=Options(drop_path=rate)).eval()
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
-                nn.init.ones_(module.weight)  # timm begins with branches that add nothing
+                nn.init.ones_(module.weight)  # timm initialises branches that add nothing
             if type(module).__name__ in ("DropPath", "StochasticDepth"):
                 module.train()
         torch.manual_seed(1)

@@ -1,4 +1,4 @@
-"""The networks of TI's edgeailite, against its published counts and torchvision's networks."""
+"""The networks of TI's edgeailite, compared with its published counts and torchvision's networks."""
 
 import math
 from collections import Counter
@@ -27,7 +27,7 @@ def on_meta(arch: str, image_size: int = 224, **options: Any) -> nn.Module:
 
 
 def last_map(network: nn.Module, image_size: int) -> tuple[int, ...]:
-    """Height and width of what the global pooling reads."""
+    """Height and width of the input of the global pooling."""
     found: list[tuple[int, ...]] = []
     last = next(part for part in ("features", "trunk_output", "layer4") if hasattr(network, part))
     network.get_submodule(last).register_forward_hook(lambda _, __, output: found.append(tuple(output.shape[2:])))
@@ -36,7 +36,7 @@ def last_map(network: nn.Module, image_size: int) -> tuple[int, ...]:
     return found[0]
 
 
-# What edgeailite prints: convolutions alone and all (10^9 multiply-accumulates), and millions of parameters.
+# What edgeailite prints: GMACs of the convolutions alone, GMACs in total, and millions of parameters.
 @pytest.mark.parametrize(
     ("arch", "convolutions", "all_layers", "parameters"),
     [
@@ -89,7 +89,7 @@ def torchvisions(name: str) -> nn.Module:
         ("shufflenetv2_x1p5", "shufflenet_v2_x1_5"),
     ],
 )
-def test_a_network_takes_torchvisions_weights_and_gives_its_logits(arch: str, theirs: str) -> None:
+def test_a_network_accepts_torchvisions_weights_and_gives_its_logits(arch: str, theirs: str) -> None:
     torch.manual_seed(0)
     expected = torchvisions(theirs).eval()
     for name, module in list(expected.named_modules()):
@@ -103,21 +103,21 @@ def test_a_network_takes_torchvisions_weights_and_gives_its_logits(arch: str, th
 
 
 @pytest.mark.parametrize("size", ["1p6gf", "3p2gf"])
-def test_a_larger_regnet_has_the_tensors_of_torchvisions(size: str) -> None:
+def test_a_larger_regnet_has_the_same_tensors_as_torchvisions(size: str) -> None:
     theirs = torchvisions(f"regnet_x_{size.replace('p', '_')}")
     with torch.device("meta"):
         network = build(f"regnetx{size}_x1", num_classes=10, image_size=224, channels=3)
     assert shapes(network) == shapes(theirs)
 
 
-def test_the_smallest_regnet_has_the_tensors_of_timms_and_not_of_torchvisions_which_is_wider() -> None:
+def test_the_smallest_regnet_has_the_tensors_of_timm_and_not_of_torchvision_which_is_wider() -> None:
     with torch.device("meta"):
         theirs = import_timm().create_model("regnetx_004", num_classes=10)
         network = build("regnetx400mf_x1", num_classes=10, image_size=224, channels=3)
     assert Counter(shapes(network).values()) == Counter(shapes(theirs).values())
 
 
-def test_vgg16_has_the_tensors_of_torchvisions() -> None:
+def test_vgg16_has_the_same_tensors_as_torchvisions() -> None:
     with torch.device("meta"):
         assert shapes(build("vgg16_x1", num_classes=10, image_size=224, channels=3)) == shapes(torchvisions("vgg16"))
 
@@ -134,7 +134,7 @@ def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
         ("mobilenetv3_lite_large_x2r", "large", {"width_mult": 2.0, "reduced_tail": True}),
     ],
 )
-def test_a_lite_network_is_torchvisions_without_squeezes_and_with_only_relu(
+def test_a_lite_network_is_torchvisions_without_squeeze_excitation_and_with_only_relu(
     arch: str, size: str, scaling: dict[str, Any]
 ) -> None:
     v3 = import_torchvision().models.mobilenetv3
@@ -148,7 +148,7 @@ def test_a_lite_network_is_torchvisions_without_squeezes_and_with_only_relu(
     assert {type(module) for module in network.modules() if isinstance(module, activations)} == {nn.ReLU}
 
 
-def test_half_a_resnet50_has_half_the_channels_everywhere() -> None:
+def test_the_half_width_resnet50_has_half_the_channels_everywhere() -> None:
     half, whole = shapes(on_meta("resnet50_xp5")), shapes(on_meta("resnet50_x1"))
     assert half.keys() == whole.keys()
     for name in half.keys() - {"conv1.weight", "fc.weight", "fc.bias"}:
@@ -215,7 +215,7 @@ def test_a_resnet_has_no_rates(options: ModelOptions, name: str) -> None:
 
 
 @pytest.mark.parametrize("arch", ["mobilenetv1_x1", "mobilenetv3_lite_small_x1", "resnet50_xp5", "regnetx400mf_x1"])
-def test_a_network_takes_grey_images_and_keeps_its_own_stem(arch: str) -> None:
+def test_a_network_accepts_grey_images_and_keeps_its_own_stem(arch: str) -> None:
     with torch.device("meta"):
         network = create(f"edgeai:{arch}", num_classes=7, image_size=48, channels=1).eval()
         assert network(torch.zeros(2, 1, 48, 48)).shape == (2, 7)

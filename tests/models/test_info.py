@@ -1,4 +1,4 @@
-"""describe: sizes, parameters and multiply-accumulates, against the figures that others published."""
+"""describe: sizes, parameters and multiply-accumulates, compared with published figures."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ models = import_torchvision().models
 
 
 def published(arch: str) -> dict[str, Any]:
-    """torchvision's own figures: num_params, _ops (GMACs to three decimals), and the size they are for."""
+    """torchvision's own figures: num_params, _ops (GMACs to three decimals), and the image size."""
     weights = models.get_model_weights(arch).DEFAULT
     return {**weights.meta, "crop_size": weights.transforms.keywords["crop_size"]}
 
@@ -58,10 +58,10 @@ def test_convolutions_alone_are_counted_as_edgeailite_reports_them(
     assert info.gmacs - info.conv_gmacs == pytest.approx(head / 1e9)
 
 
-def test_a_transformer_has_the_published_gmacs_less_the_products_inside_attention() -> None:
+def test_a_transformer_has_the_published_gmacs_minus_the_products_inside_attention() -> None:
     info, expected = describe("vit_b_16"), published("vit_b_16")
     num_layers, num_tokens, width = 12, 14 * 14 + 1, 768
-    attention = num_layers * 2 * num_tokens**2 * width / 1e9  # queries by keys, and the result by values
+    attention = num_layers * 2 * num_tokens**2 * width / 1e9  # queries times keys, and the result times values
     assert info.gmacs + attention == pytest.approx(expected["_ops"], abs=0.0006)
     assert info.parameters == expected["num_params"]
 
@@ -90,11 +90,11 @@ def test_a_network_of_timm_is_described_at_the_size_of_its_configuration() -> No
     assert info.parameters == sum(parameter.numel() for parameter in network.parameters())
 
 
-def test_our_networks_are_described_on_the_problem_they_are_made_for() -> None:
+def test_our_networks_are_described_for_the_dataset_they_are_made_for() -> None:
     assert describe("mlp") == ModelInfo("mlp", "tench", 28, 109_386, (784 * 128 + 128 * 64 + 64 * 10) / 1e9, 0.0)
     info = describe("resnet20")
     assert (info.source, info.image_size, info.parameters) == ("tench", 32, 272_762)
-    # arXiv:1512.03385 has 0.0407 without the three 1x1 shortcuts: 16 16 32^2 + 16 32 16^2 + 32 64 8^2 more.
+    # arXiv:1512.03385 has 0.0407, without the three 1x1 shortcuts (16 16 32^2 + 16 32 16^2 + 32 64 8^2).
     assert info.gmacs == pytest.approx(0.0405513 + (16 * 16 * 1024 + 16 * 32 * 256 + 32 * 64 * 64) / 1e9, abs=1e-6)
 
 
@@ -133,4 +133,4 @@ def test_each_kind_of_layer_is_counted_by_its_arithmetic(network: nn.Module, mac
     assert counted.total == macs
     has_convolution = any(isinstance(part, nn.modules.conv._ConvNd) for part in network.modules())
     assert counted.convolutions == (macs if has_convolution else 0)
-    assert network.training, "counting leaves the mode as it was"
+    assert network.training, "counting must not change the mode"

@@ -1,4 +1,4 @@
-"""initialise_by: how far each rule spreads the weights, against its formula written out."""
+"""initialise_by: the standard deviation of the weights under each rule, compared with the formula."""
 
 import math
 from collections.abc import Callable
@@ -19,7 +19,7 @@ FAN_IN, FAN_OUT = {CONV: 32 * 15, LINEAR: 500}, {CONV: 96 * 15, LINEAR: 300}
 
 
 def drawn(name: str) -> list[nn.Conv2d | nn.Linear]:
-    """A convolution in two groups and a linear layer that the rule drew."""
+    """A convolution in two groups and a linear layer, initialised by the rule."""
     torch.manual_seed(0)
     layers: list[nn.Conv2d | nn.Linear] = [
         nn.Conv2d(2 * CONV[1], CONV[0], CONV[2:], groups=2),
@@ -30,7 +30,7 @@ def drawn(name: str) -> list[nn.Conv2d | nn.Linear]:
 
 
 def is_normal(weight: Tensor) -> bool:
-    """Kurtosis is 3 for a normal distribution and 1.8 for a uniform one."""
+    """Whether the kurtosis is that of a normal distribution (3) rather than a uniform one (1.8)."""
     return 2.7 < (weight.detach() / weight.detach().std()).pow(4).mean().item() < 3.3
 
 
@@ -38,7 +38,8 @@ def is_normal(weight: Tensor) -> bool:
     ("name", "normal", "variance"),
     [
         ("mxnet", True, lambda fan_in, fan_out: 2 / fan_in),
-        ("xavier", False, lambda fan_in, fan_out: 3 / ((fan_in + fan_out) / 2) / 3),  # of uniform: half-width^2 / 3
+        # The variance of a uniform distribution is half-width^2 / 3.
+        ("xavier", False, lambda fan_in, fan_out: 3 / ((fan_in + fan_out) / 2) / 3),
         ("msra", True, lambda fan_in, fan_out: 2 / (1 + 0.25**2) / ((fan_in + fan_out) / 2)),
         ("normal", True, lambda fan_in, fan_out: 0.01**2),
         ("uniform", False, lambda fan_in, fan_out: 0.07**2 / 3),
@@ -66,14 +67,14 @@ def test_orthogonal_weights_have_orthogonal_rows_of_length_1414() -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("one", 1), ("zero", 0)])
-def test_one_and_zero_are_the_weights_themselves(name: str, value: float) -> None:
+def test_the_rules_one_and_zero_set_all_weights_to_one_and_zero(name: str, value: float) -> None:
     for layer in drawn(name):
         assert (layer.weight == value).all()
         assert layer.bias is not None
         assert not layer.bias.any()
 
 
-def test_nnabla_counts_all_channels_of_a_grouped_convolution_and_initialises_the_bias_of_a_resnets_head() -> None:
+def test_the_rule_nnabla_counts_all_channels_of_a_grouped_convolution_and_draws_the_bias_of_a_resnets_head() -> None:
     conv, head = drawn("nnabla")
     assert conv.weight.std().item() == pytest.approx(math.sqrt(2 / (2 * 32 * 15)), rel=0.02)
     assert is_normal(conv.weight)
@@ -85,7 +86,7 @@ def test_nnabla_counts_all_channels_of_a_grouped_convolution_and_initialises_the
         assert not is_normal(values)
 
 
-def test_nnabla_gives_the_head_of_a_depthwise_network_small_weights_and_zero_bias() -> None:
+def test_the_rule_nnabla_gives_the_head_of_a_depthwise_network_small_weights_and_zero_bias() -> None:
     torch.manual_seed(0)
     head = nn.Linear(500, 300)
     initialise_by(nn.Sequential(nn.Conv2d(8, 8, 3, groups=8), nn.Flatten(), head), "nnabla")
@@ -94,7 +95,7 @@ def test_nnabla_gives_the_head_of_a_depthwise_network_small_weights_and_zero_bia
     assert not head.bias.any()
 
 
-def test_edgeai_counts_the_outputs_of_a_convolution_and_gives_linear_layers_small_weights() -> None:
+def test_the_rule_edgeai_counts_the_outputs_of_a_convolution_and_gives_linear_layers_small_weights() -> None:
     conv, head = drawn("edgeai")
     assert conv.weight.std().item() == pytest.approx(math.sqrt(2 / (96 * 15)), rel=0.02)
     assert head.weight.std().item() == pytest.approx(0.01, rel=0.02)

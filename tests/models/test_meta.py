@@ -1,4 +1,4 @@
-"""Trying a network without its memory."""
+"""Trying out a network without allocating its memory."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ def device_of(network: nn.Module, images: Tensor) -> str:
 
 
 class AsksForAValue(nn.Module):
-    """Needs the value of a tensor while it runs, which meta does not have."""
+    """Needs the value of a tensor while it runs; tensors on meta have none."""
 
     def forward(self, images: Tensor) -> Tensor:
         return images if images.sum().item() == 0 else images + 1
@@ -33,11 +33,11 @@ class ComputesItsWidth(nn.Module):
 @pytest.mark.parametrize(
     ("build", "device"), [(lambda: nn.Conv2d(3, 4, 3), "meta"), (ComputesItsWidth, "meta"), (AsksForAValue, "cpu")]
 )
-def test_a_network_runs_on_meta_and_on_the_cpu_only_where_meta_cannot(build: type[nn.Module], device: str) -> None:
+def test_a_network_runs_on_meta_or_on_the_cpu_if_meta_cannot_run_it(build: type[nn.Module], device: str) -> None:
     assert dry_run(build, (2, 3, 8, 8), device_of) == device
 
 
-def test_a_shape_that_does_not_fit_is_the_networks_own_error() -> None:
+def test_a_shape_that_does_not_fit_raises_the_networks_own_error() -> None:
     with pytest.raises(RuntimeError, match="Kernel size can't be greater than actual input size"):
         dry_run(lambda: nn.Conv2d(3, 4, 9), (2, 3, 8, 8), device_of)
 

@@ -1,4 +1,4 @@
-"""The networks of NNabla's ImageNet example, against NNabla 1.39 running the example's own code."""
+"""The networks of NNabla's ImageNet example, compared with NNabla 1.39 running the example's own code."""
 
 import math
 
@@ -16,7 +16,7 @@ from tench.models.source import ModelOptions
 EFFICIENTNETS = [f"efficientnet_{scale}" for scale in ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8", "l2")]
 
 
-# Counted by NNabla itself: its parameters with running averages, and the numbers in those that are trained.
+# Counted by NNabla itself: its parameter tensors including running averages, and the trainable numbers.
 @pytest.mark.parametrize(
     ("arch", "tensors", "parameters"),
     [
@@ -44,14 +44,14 @@ EFFICIENTNETS = [f"efficientnet_{scale}" for scale in ("b0", "b1", "b2", "b3", "
         ("efficientnet_l2", 1654, 480_309_308),
     ],
 )
-def test_a_network_has_as_many_tensors_and_parameters_as_nnablas(arch: str, tensors: int, parameters: int) -> None:
+def test_a_network_has_as_many_tensors_and_parameters_as_in_nnabla(arch: str, tensors: int, parameters: int) -> None:
     with torch.device("meta"):
         network = build(arch, num_classes=1000, image_size=64, channels=3)
     assert len([name for name in network.state_dict() if not name.endswith("num_batches_tracked")]) == tensors
     assert sum(parameter.numel() for parameter in network.parameters()) == parameters
 
 
-def test_there_are_22_networks_under_the_name_of_their_system() -> None:
+def test_there_are_22_networks_with_the_prefix_of_their_system() -> None:
     assert len(names()) == 22
     assert find("nnabla:*") == sorted(find("nnabla:*"), key=find("*").index)
     assert {name.removeprefix("nnabla:") for name in find("nnabla:*")} == set(names())
@@ -72,7 +72,7 @@ def test_there_are_22_networks_under_the_name_of_their_system() -> None:
         ("efficientnet_b0", 224, [0.06906858, 0.0884615, -0.1360788, 0.005688939]),
     ],
 )
-def test_a_network_computes_what_nnablas_does(arch: str, image_size: int, logits: list[float]) -> None:
+def test_a_network_computes_what_nnabla_does(arch: str, image_size: int, logits: list[float]) -> None:
     network = build(arch, num_classes=4, image_size=image_size, channels=3).eval()
     set_weights(network)
     with torch.no_grad():
@@ -80,13 +80,13 @@ def test_a_network_computes_what_nnablas_does(arch: str, image_size: int, logits
     torch.testing.assert_close(found, torch.tensor([logits]), rtol=1e-4, atol=1e-5)
 
 
-def test_the_gate_is_nnablas_hard_sigmoid() -> None:
+def test_the_gate_matches_nnablas_hard_sigmoid() -> None:
     gate = ClippedLinear()(torch.tensor([-3.0, -2.5, -1.0, 0.0, 1.0, 2.5, 3.0]))
     torch.testing.assert_close(gate, torch.tensor([0.0, 0.0, 0.3, 0.5, 0.7, 1.0, 1.0]))
 
 
 @pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
-def test_a_plain_resnet_is_torchvisions(depth: int) -> None:
+def test_a_plain_resnet_is_torchvisions_network(depth: int) -> None:
     models = import_torchvision().models
     with torch.device("meta"):
         network, theirs = (
@@ -118,7 +118,9 @@ def test_an_se_resnet_has_its_strides_in_the_same_layers_as_nnablas(arch: str, c
         ("efficientnet_b4", 0.4, (2, 1792, 3, 3)),
     ],
 )
-def test_dropout_is_on_the_map_before_pooling_except_in_v3(arch: str, rate: float, shape: tuple[int, ...]) -> None:
+def test_dropout_is_applied_to_the_map_before_pooling_except_in_v3(
+    arch: str, rate: float, shape: tuple[int, ...]
+) -> None:
     seen = []
     with torch.device("meta"):
         network = build(arch, num_classes=10, image_size=96, channels=3)
@@ -152,7 +154,7 @@ def test_requested_rates_replace_the_networks_own() -> None:
 
 
 @pytest.mark.parametrize(("arch", "blocks", "joined"), [("efficientnet_b0", 16, 9), ("efficientnet_b1", 23, 16)])
-def test_every_residual_block_of_an_efficientnet_is_skipped_for_one_image_in_five(
+def test_each_residual_block_of_an_efficientnet_is_skipped_for_one_image_in_five(
     arch: str, blocks: int, joined: int
 ) -> None:
     depth = import_torchvision().ops.StochasticDepth
@@ -189,7 +191,7 @@ def test_batch_norms_average_as_in_nnabla(arch: str, momentum: float) -> None:
     assert {(norm.momentum, norm.eps) for norm in norms} == {(momentum, 1e-5)}
 
 
-def test_an_efficientnet_has_a_usual_size_and_takes_others() -> None:
+def test_an_efficientnet_has_a_usual_size_and_accepts_others() -> None:
     sizes = [usual_input(arch).image_size for arch in EFFICIENTNETS]
     assert sizes == [224, 240, 260, 300, 380, 456, 528, 600, 672, 800]
     assert {usual_input(arch).image_size for arch in names() if arch not in EFFICIENTNETS} == {224}
@@ -210,7 +212,7 @@ def test_a_network_accepts_small_grey_images_with_its_stem_adapted(arch: str) ->
     assert (first.in_channels, first.stride) == (1, (1, 1))
 
 
-def test_convolutions_are_initialised_by_all_their_input_channels() -> None:
+def test_the_initialisation_of_convolutions_counts_all_input_channels() -> None:
     torch.manual_seed(0)
     network = build("mobilenet_v2", num_classes=10, image_size=64, channels=3)
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]

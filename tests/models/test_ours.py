@@ -1,4 +1,4 @@
-"""The networks that neither torchvision nor timm has."""
+"""Our own networks, which neither torchvision nor timm has."""
 
 import math
 
@@ -15,7 +15,7 @@ def num_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-# Counted by MXNet itself on its example's networks, for 28 px images: grey for the first two, RGB for the others.
+# Counted by MXNet on its example's networks for 28 px images: grey for the first two, RGB for the others.
 @pytest.mark.parametrize(
     ("arch", "channels", "parameters"),
     [
@@ -26,7 +26,7 @@ def num_parameters(network: nn.Module) -> int:
         ("resnet164_v2", 3, 1_703_264),
     ],
 )
-def test_a_network_has_as_many_parameters_as_mxnets(arch: str, channels: int, parameters: int) -> None:
+def test_a_network_has_as_many_parameters_as_in_mxnet(arch: str, channels: int, parameters: int) -> None:
     with torch.device("meta"):
         network = create(arch, num_classes=10, image_size=28, channels=channels)
     assert num_parameters(network) == parameters
@@ -54,13 +54,13 @@ def test_the_name_of_a_resnet_is_its_number_of_layers_with_weights(depth: int) -
             network = create(arch, num_classes=10, image_size=32)
         layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
         shortcuts = [layer for layer in layers if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)]
-        assert len(shortcuts) == 3, "the first unit of every stage, also where shapes match"
+        assert len(shortcuts) == 3, "the first unit of every stage has one, even if the shapes match"
         assert len(layers) - len(shortcuts) == depth
 
 
 @pytest.mark.parametrize("image_size", [8, 33, 64])
 @pytest.mark.parametrize("arch", ["resnet20", "resnet20_v2"])
-def test_a_cifar_resnet_takes_images_of_any_size(arch: str, image_size: int) -> None:
+def test_a_cifar_resnet_accepts_images_of_any_size(arch: str, image_size: int) -> None:
     with torch.device("meta"):
         network = create(arch, num_classes=7, image_size=image_size)
         logits = network(torch.zeros(3, 3, image_size, image_size))
@@ -117,11 +117,11 @@ def test_a_fixed_scale_stays_one_through_training_with_weight_decay() -> None:
     (norm(torch.randn(4, 3, 5, 5)) ** 3).sum().backward()
     optimizer.step()
     assert norm.weight.tolist() == [1, 1, 1]
-    assert norm.bias.any(), "the shift is trained"
+    assert norm.bias.any(), "the shift must be trained"
 
 
 @pytest.mark.parametrize("assign", [False, True])
-def test_a_fixed_scale_is_one_whatever_value_a_file_has(assign: bool) -> None:
+def test_a_fixed_scale_is_one_whatever_value_a_loaded_file_has(assign: bool) -> None:
     norm = FixedScaleBatchNorm2d(2, eps=2e-5)
     state = norm.state_dict() | {"weight": torch.tensor([5.0, 0.0]), "bias": torch.tensor([1.0, 2.0])}
     norm.load_state_dict(state, assign=assign)
@@ -130,7 +130,7 @@ def test_a_fixed_scale_is_one_whatever_value_a_file_has(assign: bool) -> None:
     assert not norm.weight.requires_grad
 
 
-def test_a_fixed_scale_acts_as_torchs_batch_norm_of_scale_one() -> None:
+def test_a_fixed_scale_acts_like_torchs_batch_norm_with_scale_one() -> None:
     images = torch.randn(4, 3, 5, 5)
     expected = nn.functional.batch_norm(images, None, None, None, torch.zeros(3), training=True, eps=2e-5)
     torch.testing.assert_close(FixedScaleBatchNorm2d(3, eps=2e-5)(images), expected)

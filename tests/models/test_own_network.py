@@ -1,4 +1,4 @@
-"""Networks of the user's own: what they are called with, and what is refused."""
+"""The user's own networks: the arguments they are called with, and what is refused."""
 
 from collections.abc import Callable
 from typing import Any
@@ -97,7 +97,7 @@ class Leaving(_Flat):
 
 
 class OnlyInPairs(_Flat):
-    """Fails for a batch of another size than the one that is tried."""
+    """Fails for batch sizes other than the one that is tried out."""
 
     def forward(self, images: torch.Tensor) -> Any:
         if len(images) == 3:
@@ -174,7 +174,9 @@ NAME = "tests.models.test_own_network"
         (WithExtraState, ": '_extra_state' in its state_dict() is dict, but only tensors are saved. Make it a buffer."),
     ],
 )
-def test_a_function_that_makes_no_suitable_network_is_refused(function: Callable[..., nn.Module], message: str) -> None:
+def test_a_function_that_returns_no_suitable_network_is_refused(
+    function: Callable[..., nn.Module], message: str
+) -> None:
     with pytest.raises(UsageError) as refused:
         create_own(function, **SIZE)
     assert str(refused.value) == f"{function.__module__}:{function.__qualname__}{message}"
@@ -187,7 +189,7 @@ def test_a_function_that_makes_no_suitable_network_is_refused(function: Callable
         (Leaving, "failed when called in evaluation mode with images of shape (2, 1, 8, 8): SystemExit: 0"),
     ],
 )
-def test_a_network_whose_code_fails_is_named(network: Callable[..., nn.Module], message: str) -> None:
+def test_the_error_about_a_network_whose_code_fails_names_it(network: Callable[..., nn.Module], message: str) -> None:
     with pytest.raises(TenchError) as failed:
         create_own(network, **SIZE)
     assert str(failed.value).startswith(f"{NAME}:{network.__name__} {message} ({__file__}, line ")
@@ -204,7 +206,7 @@ def test_a_network_whose_code_fails_is_named(network: Callable[..., nn.Module], 
         ),
     ],
 )
-def test_a_checked_network_names_itself_for_every_batch(count: int, message: str) -> None:
+def test_a_checked_network_is_named_in_errors_for_every_batch(count: int, message: str) -> None:
     network = checked_network(create_own(OnlyInPairs, **SIZE), f"{NAME}:OnlyInPairs", 5).eval()
     assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 5)
     with pytest.raises(TenchError) as failed:
@@ -212,7 +214,7 @@ def test_a_checked_network_names_itself_for_every_batch(count: int, message: str
     assert str(failed.value).startswith(f"{NAME}:OnlyInPairs {message}")
 
 
-def test_a_known_network_is_not_wrapped() -> None:
+def test_a_built_in_network_is_not_wrapped() -> None:
     module = nn.Linear(2, 2)
     assert checked_network(module, "timm:resnet18", 2) is module
 
@@ -227,7 +229,7 @@ def test_the_error_about_a_network_that_fails_on_the_images_names_it() -> None:
 
 
 @pytest.mark.parametrize("options", [ModelOptions(dropout=0.1), ModelOptions(strides=(1, 1, 1, 2, 2))])
-def test_options_of_known_networks_are_refused(options: ModelOptions) -> None:
+def test_options_of_built_in_networks_are_refused(options: ModelOptions) -> None:
     with pytest.raises(
         UsageError, match=r"too_many has no option (dropout|strides), which was set to .+\. Leave that option out\.$"
     ):
@@ -252,7 +254,7 @@ def test_a_blur_is_added_to_a_network_from_a_function_and_not_to_a_module() -> N
     ("arch", "expected"),
     [("nets:small", True), ("object:Net", True), ("timm:resnet50", False), ("timm.models:resnet50", True)],
 )
-def test_a_known_systems_prefix_is_not_a_module(arch: str, expected: bool) -> None:
+def test_the_prefix_of_a_known_system_is_not_a_module(arch: str, expected: bool) -> None:
     assert is_own(arch) == expected
 
 

@@ -1,4 +1,4 @@
-"""Which names there are and whose they are."""
+"""The names of networks, and the libraries that they belong to."""
 
 import pytest
 from tests.support.processes import run_python
@@ -9,7 +9,7 @@ from tench.models import find
 from tench.models.registry import source_of
 
 
-def test_every_network_of_torchvision_is_known_by_its_name() -> None:
+def test_every_network_of_torchvision_is_found_by_its_name() -> None:
     models = import_torchvision().models
     names = models.list_models(module=models)
     assert len(names) >= 80
@@ -27,13 +27,13 @@ def test_every_network_of_timm_is_found_once_and_torchvision_wins_a_shared_name(
     assert source_of("resnet50d").NAME == "timm"
 
 
-def test_a_tag_of_timm_names_timms_network() -> None:
+def test_a_name_with_a_tag_is_timms_network() -> None:
     assert source_of("resnet50.a1_in1k").NAME == "timm"
     with pytest.raises(UsageError, match=r"No network is called 'resnet50\.no_such_tag'"):
         source_of("resnet50.no_such_tag")
 
 
-def test_ours_come_first() -> None:
+def test_our_own_networks_come_first() -> None:
     assert {source_of(name).NAME for name in ("mlp", "lenet", "resnet20", "resnet110", "resnet164_v2")} == {"tench"}
 
 
@@ -59,7 +59,7 @@ def test_the_error_about_a_name_unlike_any_other_gives_the_list_command() -> Non
     ("arch", "remedy"),
     [("mynet.py", "mynet:FUNCTION"), ("./nets/mine.py:MyNet", "nets.mine:MyNet"), ("mine.py:net", "mine:net")],
 )
-def test_the_file_of_a_network_of_ones_own_is_answered_with_its_module(arch: str, remedy: str) -> None:
+def test_the_error_about_the_python_file_of_a_network_names_its_module(arch: str, remedy: str) -> None:
     with pytest.raises(UsageError) as refusal:
         source_of(arch)
     assert str(refusal.value) == (
@@ -67,12 +67,12 @@ def test_the_file_of_a_network_of_ones_own_is_answered_with_its_module(arch: str
     )
 
 
-def test_a_hub_address_is_not_a_name() -> None:
+def test_a_hub_address_is_not_a_network_name() -> None:
     with pytest.raises(UsageError, match="No network is called 'hf-hub:timm/resnet50'"):
         source_of("hf-hub:timm/resnet50")
 
 
-def test_a_word_finds_the_names_that_contain_it_in_natural_order() -> None:
+def test_a_word_matches_the_names_that_contain_it_in_natural_order() -> None:
     found = find("resnet20")
     assert "ecaresnet200d" in found
     assert found.index("resnet20") < found.index("resnet20_v2") < found.index("resnet200")

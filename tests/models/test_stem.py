@@ -1,4 +1,4 @@
-"""The one rule for stems on small images, and which networks it touches."""
+"""The rule for stems on small images, and the networks that it changes."""
 
 import math
 
@@ -15,7 +15,7 @@ timm = import_timm()
 
 
 def last_map_size(network: nn.Module, image_size: int) -> tuple[int, int]:
-    """Height and width of the last map that has any: what the pooling before the classifier sees."""
+    """Height and width of the last spatial map, which is the input of the pooling before the classifier."""
     sizes: list[tuple[int, int]] = []
 
     def remember(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
@@ -25,7 +25,7 @@ def last_map_size(network: nn.Module, image_size: int) -> tuple[int, int]:
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(remember)
     network.eval()(torch.zeros(1, 3, image_size, image_size, device="meta"))
-    # The 1x1 maps are those of squeeze-and-excitation, which averages the map away.
+    # 1x1 maps come from squeeze-and-excitation, which averages over the map.
     return next(size for size in reversed(sizes) if size != (1, 1))
 
 
@@ -65,7 +65,7 @@ def test_resnet18_at_32_px_is_the_resnet18_of_the_cifar_literature() -> None:
     assert sum(parameter.numel() for parameter in network.parameters()) == 11_173_962
 
 
-def test_a_new_kernel_is_initialised_with_the_spread_of_its_networks_rule() -> None:
+def test_a_new_kernel_is_initialised_with_the_variance_of_its_networks_rule() -> None:
     torch.manual_seed(0)
     network = models.resnet18()
     adapt_stem(network, 64)
@@ -112,7 +112,7 @@ def test_a_pooling_between_stages_is_kept() -> None:
 
 
 @pytest.mark.parametrize("arch", ["vit_b_16", "swin_t", "convnext_tiny", "vgg11", "alexnet"])
-def test_a_network_without_such_a_stem_is_left_alone(arch: str) -> None:
+def test_a_network_without_such_a_stem_is_unchanged(arch: str) -> None:
     with torch.device("meta"):
         network = models.get_model(arch)
     before = repr(network)
@@ -120,7 +120,7 @@ def test_a_network_without_such_a_stem_is_left_alone(arch: str) -> None:
     assert repr(network) == before
 
 
-def test_a_network_without_convolutions_is_left_alone_and_cannot_change_its_channels() -> None:
+def test_a_network_without_convolutions_is_unchanged_and_cannot_change_its_channels() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
     assert adapt_stem(network, 2) is None
     with pytest.raises(ValueError, match="it does not begin with a plain convolution"):

@@ -1,4 +1,4 @@
-"""Open trees and datasets as the layouts make them, and read out what they hold."""
+"""Open trees and datasets as layouts do, and read out their contents."""
 
 import tempfile
 from pathlib import Path
@@ -8,17 +8,17 @@ from tench.data.files.tree import Tree, open_pattern, open_tree
 from tench.data.table import Contents, Dataset
 
 Truth = dict[str, dict[str, tuple[str | None, bytes]]]
-"""By split and key: the class, None for an unlabelled image, and the bytes of the image."""
+"""By split and key: the class (None for an unlabelled image) and the bytes of the image."""
 
 
 def tree_of(path: Path, spool: Path | None = None) -> Tree:
-    """The tree of a path or a pattern. spool: the folder for unpacked members, next to the path by default."""
+    """The tree of a path or pattern. spool: the folder for unpacked members, by default next to the path."""
     spool = spool or path.parent / "spool"
     return open_tree(path, spool) if path.exists() else open_pattern(path, spool)
 
 
 def reloaded(contents: Contents, layout: str = "made", source: object = "made") -> Dataset:
-    """The dataset after a round trip through a saved table, which is deleted."""
+    """The dataset after a round trip through a saved table, whose file is then deleted."""
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "saved.table"
         table.save(contents, saved, source=str(source), layout=layout)
@@ -28,7 +28,7 @@ def reloaded(contents: Contents, layout: str = "made", source: object = "made") 
 
 
 def class_of_each_key(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
-    """The class by key; None for an unlabelled image."""
+    """The class of each key, None for an unlabelled image."""
     rows = dataset.splits[split]
     ids = dataset.classes.ids
     return {key: ids[label] if label >= 0 else None for key, label in zip(rows.keys(), rows.labels, strict=True)}

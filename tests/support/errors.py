@@ -11,7 +11,7 @@ P = ParamSpec("P")
 
 
 def error_of(call: Callable[P, object]) -> Callable[P, str]:
-    """Turn a function into one that requires it to raise TenchError, and returns the message.
+    """Wrap a function so that it must raise TenchError, and return the message.
 
     >>> refusal = error_of(open_source)
     >>> assert refusal("gone") == "gone: no such file or folder."

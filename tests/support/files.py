@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_file(path: Path, data: bytes) -> Path:
-    """Write a file, and the folders it is in. Returns its path."""
+    """Write a file, creating its folders. Returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
@@ -21,7 +21,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def named(names: Iterable[str], prefix: bytes = b"") -> dict[str, bytes]:
-    """Files that each contain their own name, so that no two are alike."""
+    """Files that each contain their own name, so that no two are equal."""
     return {name: prefix + name.encode() for name in names}
 
 

@@ -16,13 +16,13 @@ from typing import NoReturn
 import pytest
 
 DEADLINE_SECONDS = 300.0
-"""Nothing that works takes this long, even on a loaded machine. A test as a whole may take longer (pyproject.toml)."""
+"""Longer than any single wait needs, even on a loaded machine. A whole test may take longer (pyproject.toml)."""
 
 
 class Child:
-    """A process in a session of its own. `child` makes one, and kills its whole process group in the end.
+    """A process in its own session. `child` starts one, and kills its whole process group at the end.
 
-    The output goes to files, so that no pipe fills up and a process left behind holds nothing open.
+    The output goes to files, so that no pipe can fill up and a leftover process cannot keep a pipe open.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], outputs: Path, seconds: float) -> None:
@@ -43,10 +43,10 @@ class Child:
         return (self._outputs / "stderr").read_text("utf-8", "surrogateescape")
 
     def wait_until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait until a condition holds; what: names it. Fails if the process ends before, or at the deadline."""
+        """Wait until a condition holds. what: describes it. Fails if the process ends first, or at the deadline."""
         while not condition():
             ended = self._process.poll() is not None
-            if ended and condition():  # it may have ended after the first look
+            if ended and condition():  # the process may have ended just after meeting the condition
                 return
             if ended or time.monotonic() > self._end:
                 self._fail(f"ended with {self._process.returncode}" if ended else self._too_long(), what)
@@ -69,7 +69,7 @@ class Child:
         return self._process.poll() is None
 
     def wait(self) -> int:
-        """Wait for the end and return the exit code, negative if a signal ended it. Fails at the deadline."""
+        """Wait for the process to end. Returns the exit code, negative after a signal. Fails at the deadline."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
@@ -78,7 +78,7 @@ class Child:
             self._fail(self._too_long(), "its end")
 
     def kill(self) -> None:
-        """Kill the process and all it has started in its group."""
+        """Kill the process and all others in its group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
@@ -103,9 +103,9 @@ def child(
     stdin: bool = False,
     deadline_seconds: float = DEADLINE_SECONDS,
 ) -> Iterator[Child]:
-    """Start a process, and kill it and all it started at the end of the block.
+    """Start a process. At the end of the block, it and everything it started are killed.
 
-    env: variables that are added to this process's or replace them. stdin: open a pipe for `send_line`.
+    env: variables to add to those of this process. stdin: whether to open a pipe for `send_line`.
     """
     with tempfile.TemporaryDirectory() as folder:
         with (Path(folder) / "stdout").open("wb") as stdout, (Path(folder) / "stderr").open("wb") as stderr:
@@ -133,14 +133,14 @@ def run(
     env: Mapping[str, str] | None = None,
     deadline_seconds: float = DEADLINE_SECONDS,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end. Returns its exit code and its output; fails at the deadline."""
+    """Run a command to its end. Returns its exit code and output. Fails at the deadline."""
     with child(command, cwd=cwd, env=env, deadline_seconds=deadline_seconds) as one:
         code = one.wait()
         return subprocess.CompletedProcess([*map(str, command)], code, one.stdout, one.stderr)
 
 
 def run_python(code: str, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run Python code in a process of its own, as `run` does."""
+    """Run Python code in a new process, as `run` does."""
     return run([sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)], cwd=cwd)
 
 
@@ -151,7 +151,7 @@ def join(thread: threading.Thread) -> None:
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until a condition holds; what: names it. Fails at the deadline."""
+    """Wait until a condition holds. what: describes it. Fails at the deadline."""
     end = time.monotonic() + DEADLINE_SECONDS
     while not condition():
         assert time.monotonic() < end, f"waited {DEADLINE_SECONDS:g} s for {what}"
@@ -159,7 +159,7 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process of that id is there and not a zombie. For Linux."""
+    """Whether a process with this id exists and is not a zombie. Linux only."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -9,7 +9,7 @@ import google_crc32c
 
 
 def varint(number: int) -> bytes:
-    """Seven bits a byte, the lowest first; a negative number as its 64-bit two's complement."""
+    """Seven bits per byte, lowest bits first. A negative number is written as its 64-bit two's complement."""
     number %= 2**64
     data = b""
     while number > 127:
@@ -24,13 +24,13 @@ def field(number: int, data: bytes) -> bytes:
 
 
 def masked_crc(data: bytes) -> bytes:
-    """The CRC-32C as TFRecords store it: rotated, plus a constant, little-endian."""
+    """The CRC-32C as stored in TFRecords: rotated, plus a constant, little-endian."""
     crc: int = google_crc32c.value(data)
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32)
 
 
 def framed(*payloads: bytes) -> bytes:
-    """The payloads as the records of a file: length, its checksum, data, its checksum."""
+    """A file with the payloads as records: the length, its checksum, the data, its checksum."""
     parts = []
     for payload in payloads:
         length = struct.pack("<Q", len(payload))

@@ -1,4 +1,4 @@
-"""Photographs as arrays, and what a view makes of them."""
+"""Photographs as arrays, and rendering them with a view."""
 
 import functools
 from typing import Any
@@ -22,7 +22,7 @@ def photo_array(channels: int = 3) -> Pixels:
 def assert_resized_like_torch(found: Pixels, theirs: Any) -> None:
     """Compare with torch's antialiased resizing of uint8, (H, W, C).
 
-    Torch rounds in integers, as tench does, on processors with AVX2. On others it computes in float32: one level off.
+    On CPUs with AVX2, torch computes in integers, as tench does. On others, it uses float32 and may be off by one.
     """
     levels_off = 0 if torch.backends.cpu.get_cpu_capability().startswith("AVX") else 1
     assert found.shape == tuple(theirs.shape)
@@ -30,7 +30,7 @@ def assert_resized_like_torch(found: Pixels, theirs: Any) -> None:
 
 
 def rendered(view: Any, image: Pixels, draws: npt.NDArray[np.float64] | None = None) -> Pixels:
-    """What a view makes of an image, (size, size, channels). draws: 0.5 each by default."""
+    """An image as rendered by a view, (size, size, channels). draws: all 0.5 by default."""
     out = np.full((view.size, view.size, image.shape[2]), 77, np.uint8)
     view.render(Decoded(image), np.full(view.num_draws, 0.5) if draws is None else draws, out)
     return out

@@ -1,4 +1,4 @@
-"""A way to kill a training, for the tests of whole ones."""
+"""A fixture that kills a training run, for tests of whole runs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ from tench.training.step import train_step as real_train_step
 
 @pytest.fixture
 def kill_before(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Kills the training in this process before a step, counted from 0; never again when it is continued."""
+    """Kill training in this process before a step (counted from 0), once: a resumed run is not killed again."""
 
     def at(step: int) -> None:
         def train_step(state: State, *rest: Any) -> None:

@@ -1,4 +1,4 @@
-"""Shared by tests of training: a resolved recipe, a kill within this process, and a comparison of two runs."""
+"""Helpers for tests of training: a resolved recipe, a kill within this process, and a comparison of two runs."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ TIMES = {"seconds", "images_per_second", "wait_share"}
 
 
 def resolved(recipe: Recipe | None = None, **values: Any) -> Resolved:
-    """A recipe (None: the defaults) with values changed and a plain value for every `auto` left, 32 x 32 pixels."""
+    """A recipe (None: the defaults) with these values, and a value for 32 x 32 pixels for each remaining `auto`."""
     plain: dict[str, Any] = {
         "arch": "resnet18",
         "image_size": 32,
@@ -43,7 +43,7 @@ def resolved(recipe: Recipe | None = None, **values: Any) -> Resolved:
 
 
 class Killed(BaseException):
-    """Ends a training as SIGKILL would, as far as files can tell."""
+    """Ends training and leaves the files that SIGKILL would leave."""
 
 
 def without_times(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -56,7 +56,7 @@ def checkpoint(run: Path) -> dict[str, Any]:
 
 
 def equal_in_all(first: Any, second: Any) -> bool:
-    """Whether two checkpoints hold the same, bit for bit."""
+    """Whether two checkpoints have the same content, bit for bit."""
     if isinstance(first, torch.Tensor):
         return torch.equal(first, second)
     if isinstance(first, dict):
@@ -67,7 +67,7 @@ def equal_in_all(first: Any, second: Any) -> bool:
 
 
 def assert_same_outcome(run: Path, expected: Path) -> None:
-    """Everything two runs leave behind is the same, but for what tells of time."""
+    """Check that all files of two runs are the same, except for times."""
     ours, theirs = checkpoint(run), checkpoint(expected)
     assert ours.pop("seconds") > 0
     assert theirs.pop("seconds") > 0

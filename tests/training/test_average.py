@@ -20,7 +20,7 @@ def small_network() -> nn.Sequential:
 
 
 def trained_steps(network: nn.Module, steps: int) -> Iterator[int]:
-    """The steps from 0; before each, the network's weights, statistics and counts have changed."""
+    """Yield the steps from 0, after changing the network's weights, statistics and counts before each."""
     generator = torch.Generator().manual_seed(5)
     for step in range(steps):
         network(torch.randn(4, 3, 5, 5, generator=generator))
@@ -38,10 +38,10 @@ def assert_same(ours: nn.Module, theirs: nn.Module) -> None:
 
 @pytest.mark.parametrize("warmup_epochs", [0, 2])
 @pytest.mark.parametrize("every", [1, 4])
-def test_the_average_is_torchvisions(warmup_epochs: int, every: int) -> None:
+def test_the_average_matches_torchvision(warmup_epochs: int, every: int) -> None:
     network = small_network()
     average = WeightAverage(network, 0.7, every, warmup=8 * warmup_epochs)
-    # references/classification: utils.ExponentialMovingAverage and what train_one_epoch does with it
+    # references/classification: utils.ExponentialMovingAverage, and how train_one_epoch uses it
     theirs = torch.optim.swa_utils.AveragedModel(
         network, avg_fn=lambda mine, other, count: 0.7 * mine + 0.3 * other, use_buffers=True
     )
@@ -64,17 +64,17 @@ def timm_average(name: str, *arguments: Any, **options: Any) -> Any:
 
 @pytest.mark.parametrize("ramp", [False, True])
 @pytest.mark.parametrize("decay", [0.5, 0.9998])
-def test_the_average_is_timms(ramp: bool, decay: float) -> None:
+def test_the_average_matches_timm(ramp: bool, decay: float) -> None:
     network = small_network()
     average = WeightAverage(network, decay, ramp=ramp)
     theirs = timm_average("ModelEmaV3", network, decay=decay, use_warmup=ramp)
     for step in trained_steps(network, 20):
         average.update(network, step)
-        theirs.update(network, step=step + 1)  # timm's train.py counts the updates that are done
+        theirs.update(network, step=step + 1)  # timm's train.py counts the completed updates
         assert_same(average.module, theirs.module)
 
 
-def test_after_the_first_step_the_average_equals_timms_older_one_too() -> None:
+def test_after_the_first_step_the_average_also_matches_timms_older_one() -> None:
     network = small_network()
     average = WeightAverage(network, 0.9)
     theirs = None
@@ -98,7 +98,7 @@ def test_the_averaged_network_is_in_evaluation_mode_and_separate_from_the_traine
     assert not mine & {tensor.data_ptr() for tensor in network.state_dict().values()}
 
 
-def test_weights_that_are_shared_are_averaged_once() -> None:
+def test_shared_weights_are_averaged_once() -> None:
     first, second = nn.Linear(3, 3), nn.Linear(3, 3)
     second.weight = first.weight
     network = nn.Sequential(first, second)
@@ -111,7 +111,7 @@ def test_weights_that_are_shared_are_averaged_once() -> None:
     torch.testing.assert_close(average.module.get_parameter("0.weight"), before + 0.25)
 
 
-def test_a_saved_and_loaded_average_continues_exactly() -> None:
+def test_an_average_that_is_saved_and_loaded_continues_exactly() -> None:
     network = small_network()
     whole, first = (WeightAverage(network, 0.9, every=2, warmup=6, ramp=True) for _ in range(2))
     for step in trained_steps(network, 20):
@@ -132,7 +132,7 @@ def saved_and_loaded(saved: Any, into: Any) -> Any:
 
 
 class AirbenchLookahead:
-    """LookaheadState of airbench/utils.py."""
+    """LookaheadState from airbench/utils.py."""
 
     def __init__(self, network: nn.Module) -> None:
         self.average = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -145,7 +145,7 @@ class AirbenchLookahead:
 
 
 @pytest.mark.parametrize("steps", [20, 23])
-def test_lookahead_is_airbenchs(steps: int) -> None:
+def test_lookahead_matches_airbench(steps: int) -> None:
     ours = small_network()
     theirs = copy.deepcopy(ours)
     lookahead, reference = Lookahead(ours, steps), AirbenchLookahead(theirs)
@@ -163,7 +163,7 @@ def test_lookahead_is_airbenchs(steps: int) -> None:
     assert ours.get_buffer("1.num_batches_tracked") == steps
 
 
-def test_a_saved_and_loaded_lookahead_continues_exactly() -> None:
+def test_a_lookahead_that_is_saved_and_loaded_continues_exactly() -> None:
     networks = [small_network(), small_network()]
     whole, first = (Lookahead(network, 20) for network in networks)
     for step, again in zip(trained_steps(networks[0], 20), trained_steps(networks[1], 20), strict=True):

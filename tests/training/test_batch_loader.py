@@ -1,4 +1,4 @@
-"""The loader for other people's loops gives what `fit` trains and validates on, and leaves nothing behind."""
+"""The loader for custom loops yields what `fit` trains and validates on, and leaves nothing behind."""
 
 import gc
 import logging
@@ -25,7 +25,7 @@ from tench.training.recipe_views import eval_view, train_view
 CPU = torch.device("cpu")
 SMALL = Recipe().replace(image_size=24, train_view="random-resized-crop", batch_size=4, pad=2)
 LARGE = SMALL.replace(image_size=72, eval_resize=80)
-"""Larger than what is kept on the device whole, so that threads prepare each batch."""
+"""Too large to be kept on the device as a whole, so threads prepare each batch."""
 
 
 def threads() -> set[str]:
@@ -33,7 +33,7 @@ def threads() -> set[str]:
 
 
 def same(ours: Iterator[tench.Batch], theirs: Iterator[tench.Batch]) -> int:
-    """How many batches there are; they must be equal, one by one."""
+    """Check that the batches are pairwise equal. Returns their number."""
     count = 0
     for mine, other in zip(ours, theirs, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(mine, other, strict=True))
@@ -42,7 +42,7 @@ def same(ours: Iterator[tench.Batch], theirs: Iterator[tench.Batch]) -> int:
 
 
 @pytest.mark.parametrize("recipe", [SMALL, SMALL.replace(train_view="pad-crop"), LARGE, LARGE.replace(repeats=2)])
-def test_training_batches_are_those_of_fit(photo_folder: Path, recipe: Recipe) -> None:
+def test_training_batches_match_those_of_fit(photo_folder: Path, recipe: Recipe) -> None:
     data = open_data(photo_folder, None, recipe.input)
     resolved = resolve(recipe, data.train, CPU)
     order = train_order(resolved, data.train)
@@ -76,7 +76,7 @@ def test_validation_batches_show_each_image_once_in_the_evaluation_view(photo_fo
                 assert difference.max() <= 2
 
 
-def test_auto_values_come_with_the_weights_as_in_fit(tmp_path: Path) -> None:
+def test_auto_values_come_from_the_weights_as_in_fit(tmp_path: Path) -> None:
     run = tench.fit("digits", recipe=tench.load_recipe("digits").replace(epochs=1), run=tmp_path / "run")
     recipe = tench.load_recipe("digits").replace(weights=str(run.folder), mean="auto", std="auto", image_size="auto")
     with tench.loader("digits", "train", recipe, device="cpu") as loader:
@@ -96,7 +96,7 @@ def test_images_that_fit_holds_out_are_val_and_never_train(photo_folder: Path) -
     assert len(keys[1]) == 3
 
 
-def test_another_split_is_shown_in_the_evaluation_view(photo_folder: Path, tmp_path: Path) -> None:
+def test_any_other_split_is_shown_in_the_evaluation_view(photo_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(photo_folder, tmp_path / "photos")
     shutil.copytree(photo_folder / "val", tmp_path / "photos/test")
     with (
@@ -153,14 +153,14 @@ def test_the_rank_is_that_of_torch_distributed_if_none_is_given(photo_folder: Pa
         torch.distributed.destroy_process_group()
 
 
-def test_an_epoch_resumes_at_any_step(photo_folder: Path) -> None:
+def test_an_epoch_can_resume_at_any_step(photo_folder: Path) -> None:
     with tench.loader(photo_folder, "train", LARGE, device="cpu") as loader:
         whole = list(loader.epoch(3))
         for first in range(len(loader) + 1):
             assert same(loader.epoch(3, first_step=first), iter(whole[first:])) == len(loader) - first
 
 
-def test_iterating_goes_from_one_epoch_to_the_next(photo_folder: Path) -> None:
+def test_iterating_continues_from_one_epoch_to_the_next(photo_folder: Path) -> None:
     with tench.loader(photo_folder, "train", LARGE, device="cpu") as loader:
         expected = [torch.cat([batch.rows for batch in loader.epoch(epoch)]) for epoch in range(3)]
     with tench.loader(photo_folder, "train", LARGE, device="cpu") as loader:
@@ -184,7 +184,7 @@ def test_training_images_grow_as_the_recipe_says(photo_folder: Path) -> None:
         assert [next(loader.epoch(epoch)).images.shape[-1] for epoch in (0, 1, 2, 0)] == [64, 68, 72, 64]
 
 
-def test_normalise_is_torchvisions(photo_folder: Path) -> None:
+def test_normalise_matches_torchvision(photo_folder: Path) -> None:
     import_torchvision()
     from torchvision.transforms.functional import normalize
 
@@ -194,7 +194,7 @@ def test_normalise_is_torchvisions(photo_folder: Path) -> None:
         torch.testing.assert_close(loader.normalise(images), normalize(images / 255, view.mean, view.std))
 
 
-def test_mix_erases_and_mixes_as_the_recipe_says_and_is_announced(
+def test_mix_erases_and_mixes_as_the_recipe_says_and_is_logged(
     photo_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "tench")
@@ -214,7 +214,7 @@ def test_mix_erases_and_mixes_as_the_recipe_says_and_is_announced(
     assert caplog.messages.count(note) == 1
 
 
-def test_recipes_are_given_by_name_path_or_object(photo_folder: Path, tmp_path: Path) -> None:
+def test_a_recipe_may_be_a_name_a_path_or_an_object(photo_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("input:\n  image_size: 24\ntraining:\n  batch_size: 7\n")
     for recipe in (tmp_path / "mine.yaml", str(tmp_path / "mine.yaml"), tench.load_recipe(str(tmp_path / "mine.yaml"))):
         with tench.loader(photo_folder, "train", recipe, device="cpu") as loader:
@@ -248,7 +248,7 @@ def test_an_unreferenced_loader_stops_its_threads(photo_folder: Path) -> None:
     assert threads() == before
 
 
-def test_a_closed_loader_says_so(photo_folder: Path) -> None:
+def test_the_error_about_a_closed_loader_says_so(photo_folder: Path) -> None:
     with tench.loader(photo_folder, "train", LARGE, device="cpu") as loader:
         pass
     with pytest.raises(UsageError) as error:
@@ -257,7 +257,9 @@ def test_a_closed_loader_says_so(photo_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("recipe", ["digits", LARGE])
-def test_an_iteration_over_a_loader_that_is_closed_says_so(photo_folder: Path, recipe: tench.Recipe | str) -> None:
+def test_an_iteration_over_a_loader_that_is_closed_meanwhile_is_an_error(
+    photo_folder: Path, recipe: tench.Recipe | str
+) -> None:
     source = "digits" if recipe == "digits" else photo_folder
     loader = tench.loader(source, "train", recipe, device="cpu")
     batches = loader.epoch(2)
@@ -269,7 +271,7 @@ def test_an_iteration_over_a_loader_that_is_closed_says_so(photo_folder: Path, r
 
 
 @pytest.mark.parametrize("epoch", ["a", None, 1.5, True])
-def test_an_epoch_that_is_no_number_is_refused(photo_folder: Path, epoch: object) -> None:
+def test_an_epoch_that_is_not_a_number_is_refused(photo_folder: Path, epoch: object) -> None:
     with tench.loader(photo_folder, "train", LARGE, device="cpu") as loader, pytest.raises(UsageError) as error:
         loader.epoch(epoch)  # type: ignore[arg-type]
     assert str(error.value) == f"epoch must be a whole number, got {epoch!r}."
@@ -310,7 +312,7 @@ def test_an_error_names_the_bad_image(photo_folder: Path, tmp_path: Path) -> Non
         list(loader.epoch(0))
 
 
-def test_validation_batches_are_those_of_fit(photo_folder: Path) -> None:
+def test_validation_batches_match_those_of_fit(photo_folder: Path) -> None:
     data = open_data(photo_folder, None, LARGE.input)
     resolved = resolve(LARGE, data.train, CPU)
     theirs = open_batches(

@@ -1,4 +1,4 @@
-"""Bounds beside the fields: one description serves the check, its message, the help and the reference page."""
+"""Bounds of fields: one description is used for the check, its message, the help and the reference page."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal

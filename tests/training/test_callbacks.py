@@ -1,4 +1,4 @@
-"""Functions of the user's own that are called after every epoch."""
+"""The user's own functions, called after every epoch."""
 
 import copy
 import json
@@ -45,7 +45,7 @@ def test_a_callback_sees_each_epoch_with_its_metrics_after_its_checkpoint_is_sav
     assert ["val_top1" in end.metrics for end in ends] == [False, True, False, True]
 
 
-def test_the_classifier_is_a_copy_of_what_was_validated(tmp_path: Path) -> None:
+def test_the_classifier_is_a_copy_of_the_validated_network(tmp_path: Path) -> None:
     kept: list[tuple[EpochEnd, Any]] = []
 
     def keep(end: EpochEnd) -> None:
@@ -76,7 +76,7 @@ def test_a_callback_does_not_change_the_training(tmp_path: Path) -> None:
     )
 
 
-def test_a_callback_stops_the_training_and_the_same_call_continues_it(
+def test_a_callback_can_stop_the_training_and_the_same_call_continues_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def plateau(end: EpochEnd) -> None:
@@ -98,7 +98,7 @@ def test_a_callback_stops_the_training_and_the_same_call_continues_it(
     assert_same_outcome(train(run.folder, plateau).folder, expected.folder)
 
 
-def test_an_error_of_a_callback_is_raised_once_the_checkpoint_is_saved_and_names_it(tmp_path: Path) -> None:
+def test_an_error_in_a_callback_is_raised_after_the_checkpoint_is_saved_and_names_the_callback(tmp_path: Path) -> None:
     def broken(end: EpochEnd) -> None:
         raise ZeroDivisionError("mine")
 
@@ -129,6 +129,6 @@ def test_an_object_with_a_call_method_is_a_callback(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["watch", Watcher, nn.Linear])
-def test_a_value_that_is_not_callable_with_an_epoch_is_refused(tmp_path: Path, wrong: Any) -> None:
+def test_a_value_that_cannot_be_called_with_an_epoch_is_refused(tmp_path: Path, wrong: Any) -> None:
     with pytest.raises(UsageError, match=r"^callbacks: .+ is not a function of one argument, an EpochEnd\.$"):
         train(tmp_path, wrong)

@@ -1,4 +1,4 @@
-"""Whether compiling is tried, what is decided, and that nothing is changed by it; the clock is a replaced one."""
+"""When compiling is tried, what is decided, and that the trial changes nothing. The clock is a fake."""
 
 import contextlib
 import copy
@@ -27,7 +27,7 @@ OPTIONS = TrainOptions(device="cpu", threads=1, save_every_seconds=0.0)
 
 
 class Compiled(nn.Module):
-    """What the replaced torch.compile makes of a network."""
+    """A network as the fake torch.compile returns it."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Compiled(nn.Module):
 
 
 class Clock:
-    """Time passes with images only: 1/8 s for each, compiled `fast`, and once `compile_seconds`."""
+    """A clock that advances by 1/8 s per image, by `fast` per image if compiled, and once by `compile_seconds`."""
 
     def __init__(self, fast: float, compile_seconds: float, error: Exception | None = None) -> None:
         self.now, self.fast, self.compile_seconds, self.error = 0.0, fast, compile_seconds, error
@@ -76,7 +76,7 @@ def small_network() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(144, 3))
 
 
-def test_compiling_is_not_tried_in_a_training_shorter_than_an_hour(set_clock: Callable[[Clock], Clock]) -> None:
+def test_compiling_is_not_tried_if_training_takes_less_than_an_hour(set_clock: Callable[[Clock], Clock]) -> None:
     clock = set_clock(Clock(fast=0.01, compile_seconds=1))
     images = torch.zeros(16, 3, 8, 8)  # 2 s
     assert not compiling.compile_pays(small_network(), images, clock.work, passes=1799)
@@ -84,10 +84,10 @@ def test_compiling_is_not_tried_in_a_training_shorter_than_an_hour(set_clock: Ca
     assert compiling.compile_pays(small_network(), images, clock.work, passes=1800)
 
 
-def test_a_slow_first_estimate_from_few_images_does_not_make_training_count_as_long(
+def test_a_slow_first_estimate_from_few_images_is_corrected(
     set_clock: Callable[[Clock], Clock], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a GPU, where the kernels of 8 images cost as much as those of 64."""
+    """On a GPU, kernels take as long for 8 images as for 64."""
     clock = set_clock(Clock(fast=0.001, compile_seconds=1))
 
     def work(module: nn.Module, images: torch.Tensor) -> None:
@@ -100,7 +100,7 @@ def test_a_slow_first_estimate_from_few_images_does_not_make_training_count_as_l
 @pytest.mark.parametrize(
     ("fast", "compile_seconds", "passes", "pays"),
     [
-        (1 / 16, 100, 4000, True),  # 1 s of 2 s is saved, 4000 times
+        (1 / 16, 100, 4000, True),  # saves 1 s of 2 s, 4000 times
         (1 / 16, 3900, 4000, True),
         (1 / 16, 4001, 4000, False),
         (1 / 16, 3900, 3000, False),
@@ -119,7 +119,7 @@ def test_compiling_pays_if_it_saves_more_time_than_it_takes(
     clock = set_clock(Clock(fast, compile_seconds))
     with caplog.at_level(logging.INFO, "tench"):
         assert compiling.compile_pays(small_network(), torch.zeros(16, 3, 8, 8), clock.work, passes) is pays
-    first = compile_seconds + 16 * fast  # compiling is not over before the first pass
+    first = compile_seconds + 16 * fast  # compiling is only finished by the first pass
     assert caplog.messages == [
         f"Trying torch.compile, for at most {passes * 2 / 20 / 60:.0f} min: the training takes about "
         f"{passes * 2 / 3600:.1f} h without it ...",
@@ -134,7 +134,7 @@ def test_a_trial_that_exceeds_its_share_of_the_training_is_abandoned(
     def endless(module: nn.Module, **options: Any) -> nn.Module:
         until = time.monotonic() + 60
         while time.monotonic() < until:
-            with contextlib.suppress(Exception):  # as torch.compile does with its own errors
+            with contextlib.suppress(Exception):  # torch.compile suppresses its own errors too
                 time.sleep(0.01)
         return pytest.fail("was not interrupted")
 
@@ -184,7 +184,7 @@ def test_the_trial_changes_neither_the_network_nor_torchs_generator(set_clock: C
 
 @pytest.fixture
 def _without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Captured and checked as ever by torch.compile, but run by PyTorch itself."""
+    """Let torch.compile capture and check a network as usual, but run it in PyTorch."""
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
 
 
@@ -231,11 +231,11 @@ def test_the_decision_is_stored_in_the_recipe_and_kept_on_resuming(
         fit(SOURCE, recipe=recipe, run=tmp_path / "killed", options=OPTIONS)
     monkeypatch.setattr(plan, "compile_pays", lambda *rest: pytest.fail("was decided when the run began"))
     assert_same_outcome(fit(SOURCE, recipe=recipe, run=tmp_path / "killed", options=OPTIONS).folder, expected)
-    assert asked == [2 * 4 * 2] * 2  # epochs, steps and parts
+    assert asked == [2 * 4 * 2] * 2  # epochs, steps and parts of each batch
 
 
 @pytest.mark.parametrize("value", ["on", "off"])
-def test_compiling_is_tried_only_if_the_recipe_says_auto(
+def test_compiling_is_only_tried_if_the_recipe_says_auto(
     value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan, "compile_pays", lambda *rest: pytest.fail("the recipe has decided"))

@@ -1,4 +1,4 @@
-"""EXIF orientation from end to end: photographs that are stored turned and tagged act as upright ones."""
+"""EXIF orientation from end to end: photographs stored rotated with a tag are treated like upright ones."""
 
 import json
 import logging
@@ -38,7 +38,7 @@ STORED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-"""How a camera that is held so stores an upright scene."""
+"""By EXIF orientation: how a camera held that way stores an upright scene."""
 
 
 def stored(image: Image.Image, orientation: int) -> bytes:
@@ -49,7 +49,7 @@ def stored(image: Image.Image, orientation: int) -> bytes:
 
 
 def write(folder: Path, *, tagged: bool, names: tuple[str, ...] = ("cat", "dog")) -> Path:
-    """Sixteen photographs of two classes, of all eight orientations, or the same upright."""
+    """Write sixteen photographs of two classes: in all eight orientations with tags, or the same ones upright."""
     for label, name in enumerate(names):
         (folder / name).mkdir(parents=True)
         for number in range(8):
@@ -78,7 +78,7 @@ def test_training_on_rotated_photographs_equals_training_on_upright_ones(
     assert equal_in_all(dict(first), dict(second))
 
 
-def test_a_run_states_once_what_it_does_and_keeps_it(
+def test_a_run_logs_once_how_it_treats_exif_and_keeps_to_it(
     turned: Path, upright: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -95,7 +95,7 @@ def test_a_run_states_once_what_it_does_and_keeps_it(
     assert [one.predictions for one in guesses[0]] == [one.predictions for one in guesses[1]]
 
 
-def test_an_image_is_turned_upright_in_whatever_form_it_is_given(turned: Path, upright: Path, tmp_path: Path) -> None:
+def test_an_image_is_rotated_upright_in_whatever_form_it_is_passed(turned: Path, upright: Path, tmp_path: Path) -> None:
     run = fit(turned, recipe=RECIPE.replace(epochs=1), run=tmp_path / "run").folder
     classifier = load(run)
     for number in range(8):
@@ -128,7 +128,7 @@ def test_ignore_shows_images_as_stored(turned: Path, upright: Path, tmp_path: Pa
     assert [one.predictions for one in guesses[0]] != [one.predictions for one in guesses[1]]
 
 
-def test_a_run_from_before_the_option_existed_still_ignores_the_tag(
+def test_a_run_from_before_this_option_existed_still_ignores_the_tag(
     turned: Path, tmp_path: Path, kill_before: Callable[[int], None]
 ) -> None:
     whole = fit(turned, recipe=RECIPE.replace(exif="ignore"), run=tmp_path / "whole").folder
@@ -144,7 +144,7 @@ def test_a_run_from_before_the_option_existed_still_ignores_the_tag(
     assert load(continued).card.exif == "ignore"
 
 
-def test_a_run_cannot_continue_with_the_other_choice(
+def test_a_run_cannot_continue_with_the_other_setting(
     turned: Path, tmp_path: Path, kill_before: Callable[[int], None]
 ) -> None:
     kill_before(2)
@@ -154,7 +154,7 @@ def test_a_run_cannot_continue_with_the_other_choice(
         fit(turned, recipe=RECIPE.replace(epochs=4, exif="ignore"), run=tmp_path)
 
 
-def test_a_model_card_without_the_value_ignores_the_tag(turned: Path, tmp_path: Path) -> None:
+def test_a_model_whose_card_lacks_the_value_ignores_the_tag(turned: Path, tmp_path: Path) -> None:
     run = fit(turned, recipe=RECIPE, run=tmp_path).folder
     card = json.loads((run / CARD).read_text())
     del card["exif"]
@@ -182,7 +182,7 @@ def test_raw_pixels_have_no_orientation() -> None:
     assert exif.sentence(open_source("digits").splits["train"], "ignore") == ""
 
 
-def test_the_preview_shows_the_images_upright(turned: Path, upright: Path) -> None:
+def test_the_preview_shows_images_upright(turned: Path, upright: Path) -> None:
     first, second = (np.asarray(preview(open_source(folder), RECIPE)) for folder in (turned, upright))
     assert np.array_equal(first, second)
 

@@ -1,4 +1,4 @@
-"""A training that begins with weights that exist: what comes with them, what is said, and how it goes on."""
+"""Training that starts from existing weights: what they provide, what is logged, and how it resumes."""
 
 import logging
 import shutil
@@ -39,7 +39,7 @@ OPTIONS = TrainOptions(device="cpu", threads=1, save_every_seconds=0.0)
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Class folders of three classes, 16 px: 6 images for train, 2 for val each."""
+    """Class folders of three classes of 16 px images: 6 per class for train, 2 for val."""
     folder = tmp_path_factory.mktemp("classes")
     for number in range(24):
         path = folder / ("val" if number >= 18 else "train") / "abc"[number % 3] / f"{number}.png"
@@ -51,7 +51,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
-    """A run of ours."""
+    """A tench run, which provides the weights."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         run = tmp_path_factory.mktemp("first")
@@ -59,7 +59,7 @@ def first(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
 
 
 def weights_before_any_step(source: str | Path, recipe: Recipe, run: Path) -> dict[str, torch.Tensor]:
-    """What the network has when its first step is to be taken, where the training is then killed."""
+    """The state dict of the network before its first step. Training is killed there."""
     found: dict[str, torch.Tensor] = {}
 
     def train_step(state: Any, *rest: Any) -> None:
@@ -73,7 +73,7 @@ def weights_before_any_step(source: str | Path, recipe: Recipe, run: Path) -> di
     return found
 
 
-def test_a_run_of_ours_provides_the_network_and_its_preprocessing(first: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_tench_run_provides_the_network_and_its_preprocessing(first: Path, photos: Path, tmp_path: Path) -> None:
     found = weights_before_any_step(photos, QUICK.replace(weights=str(first)), tmp_path)
     expected = load_file(first / "best.safetensors")
     assert found.keys() == expected.keys()
@@ -89,7 +89,7 @@ def test_the_recipe_takes_precedence_over_the_weights(first: Path, photos: Path,
     view = load_recipe(str(tmp_path / "recipe.yaml")).input
     assert (view.image_size, view.mean, view.interpolation) == (16, (0.1, 0.2, 0.3), "bilinear")
     assert (view.std, view.channel_order) == (FIRST["std"], "bgr")
-    assert view.eval_resize == 16  # that of the weights goes with another size
+    assert view.eval_resize == 16  # the weights' eval_resize belongs to another size
 
 
 def test_other_classes_get_a_new_head_and_the_log_says_so(
@@ -107,7 +107,7 @@ def test_other_classes_get_a_new_head_and_the_log_says_so(
     assert len(new) <= 2
 
 
-def test_a_state_dict_of_torchvision_needs_the_networks_name_and_has_the_usual_input(
+def test_a_state_dict_of_torchvision_needs_the_networks_name_and_uses_the_default_preprocessing(
     photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     models = import_torchvision().models
@@ -152,7 +152,7 @@ def test_fine_tuning_killed_before_its_first_checkpoint_loads_the_weights_again(
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
-def test_a_run_begun_with_other_weights_is_refused(first: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_run_begun_from_other_weights_is_refused(first: Path, photos: Path, tmp_path: Path) -> None:
     fit(photos, recipe=QUICK.replace(weights=str(first)), run=tmp_path, options=OPTIONS)
     with pytest.raises(UsageError) as refused:
         fit(photos, recipe=QUICK.replace(weights="elsewhere.pth"), run=tmp_path, options=OPTIONS)

@@ -1,4 +1,4 @@
-"""The loop as a whole. Run as a script, this file trains for a test that kills it: -m tests.training.test_fit RUN."""
+"""The whole training loop. As a script (-m tests.training.test_fit RUN), this file trains until a test kills it."""
 
 import contextlib
 import csv
@@ -90,14 +90,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """The digits learned by a perceptron."""
+    """A run of a perceptron on the digits."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         run = tmp_path_factory.mktemp("digits")
         yield fit(recipe=DIGITS_WITH_MLP, run=run, options=TrainOptions(device="cpu", threads=1, log_every=20))
 
 
-# What a training reaches and leaves behind
+# The result and the files of a run
 
 
 def test_the_digits_are_learned(digits: Run) -> None:
@@ -213,23 +213,23 @@ def test_validation_runs_every_n_epochs_and_after_the_last(tmp_path: Path, every
         assert [row["val_top1"] != "" for row in csv.DictReader(table)] == [epoch in validated for epoch in (1, 2, 3)]
 
 
-def test_the_same_call_gives_the_same_weights(undisturbed: Path, tmp_path: Path) -> None:
+def test_repeating_a_call_gives_the_same_weights(undisturbed: Path, tmp_path: Path) -> None:
     assert_same_outcome(train(tmp_path).folder, undisturbed)
 
 
 @pytest.mark.parametrize("values", [{"threads": 2}, {"log_every": 100}, {"save_every_seconds": 600.0}])
-def test_options_do_not_change_the_numbers(undisturbed: Path, tmp_path: Path, values: dict[str, Any]) -> None:
+def test_options_do_not_change_the_results(undisturbed: Path, tmp_path: Path, values: dict[str, Any]) -> None:
     options = dataclasses.replace(OPTIONS, **values)
     ours, theirs = checkpoint(train(tmp_path, options=options).folder), checkpoint(undisturbed)
     assert equal_in_all(ours["model"], theirs["model"])
 
 
-def test_another_seed_gives_other_weights(undisturbed: Path, tmp_path: Path) -> None:
+def test_a_different_seed_gives_different_weights(undisturbed: Path, tmp_path: Path) -> None:
     run = train(tmp_path, SMALL.replace(seed=1)).folder
     assert not equal_in_all(checkpoint(run)["model"], checkpoint(undisturbed)["model"])
 
 
-def test_without_a_folder_runs_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_no_folder_is_named_runs_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     quick = SMALL.replace(epochs=1)
     folders = [fit(SOURCE, recipe=quick, options=OPTIONS).folder for _ in range(2)]
@@ -240,7 +240,7 @@ def test_without_a_folder_runs_are_numbered(tmp_path: Path, monkeypatch: pytest.
     ("source", "recipe"),
     [("nowhere", SMALL), (SOURCE, SMALL.replace(arch="resnt18")), (SOURCE, SMALL.replace(epochs=0))],
 )
-def test_a_training_that_cannot_begin_leaves_no_run_behind(
+def test_training_that_cannot_begin_leaves_no_run_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, recipe: Recipe
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -249,7 +249,7 @@ def test_a_training_that_cannot_begin_leaves_no_run_behind(
     assert list(tmp_path.rglob("runs/*")) == []
 
 
-# Killed and continued
+# Killed and resumed
 
 
 @pytest.mark.parametrize("step", range(1, STEPS_PER_EPOCH * EPOCHS))
@@ -264,7 +264,7 @@ def test_a_run_killed_before_any_step_ends_the_same_after_resuming(
 
 
 @pytest.mark.parametrize("step", [3, 8, 13])
-def test_a_run_killed_while_mixing_and_repeating_ends_the_same_after_resuming(
+def test_a_run_with_mixing_and_repeats_that_is_killed_ends_the_same_after_resuming(
     tmp_path: Path, kill_before: Callable[[int], None], step: int
 ) -> None:
     recipe = SMALL.replace(
@@ -295,7 +295,7 @@ def test_progressive_resizing_grows_training_images_and_leaves_evaluation_alone(
     expected = train(tmp_path / "undisturbed", GROWING).folder
     in_training = [size for training, size in seen if training]
     assert in_training == [6] * STEPS_PER_EPOCH + [8] * STEPS_PER_EPOCH + [12] * STEPS_PER_EPOCH
-    assert {size for training, size in seen[3:] if not training} == {8}  # the first ones try the sizes
+    assert {size for training, size in seen[3:] if not training} == {8}  # the first passes try out the sizes
     kill_before(STEPS_PER_EPOCH + 3)
     with pytest.raises(Killed):
         train(tmp_path / "killed", GROWING)
@@ -354,7 +354,7 @@ def test_a_run_killed_while_writing_an_epoch_ends_the_same_after_resuming(
     def killed_after(run: Run, *arguments: Any, **values: Any) -> None:
         if method == "save_checkpoint" and arguments[0]["epochs"] == epoch and not done:
             done.append(True)
-            raise Killed  # before it is in its place: complete_file renames last
+            raise Killed  # before the file is in place: complete_file renames last
         whole(run, *arguments, **values)
         if method == "write_table" and len(run.metrics("epoch")) == epoch and not done:
             done.append(True)
@@ -389,7 +389,7 @@ def test_a_run_with_dropout_killed_by_a_signal_ends_the_same_after_resuming(
     assert {path.name for path in (tmp_path / "killed").iterdir() if not path.name.startswith(".")} == FILES
 
 
-def test_half_written_files_of_a_killed_process_do_not_get_in_the_way(
+def test_half_written_files_of_a_killed_process_do_no_harm(
     undisturbed: Path, tmp_path: Path, kill_before: Callable[[int], None]
 ) -> None:
     kill_before(13)
@@ -426,7 +426,7 @@ def test_a_signal_stops_the_run_with_a_checkpoint_and_it_can_continue(
     assert_same_outcome(fit(run=tmp_path, options=OPTIONS).folder, undisturbed)  # as the message says
 
 
-def test_a_signal_stops_a_validation_which_is_repeated_on_resuming(
+def test_a_signal_stops_validation_which_is_repeated_on_resuming(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def measure(*arguments: Any) -> Metrics:
@@ -444,7 +444,7 @@ def test_a_signal_stops_a_validation_which_is_repeated_on_resuming(
 def test_a_signal_right_after_the_check_takes_effect_after_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whenever the request comes: a run that says a checkpoint is saved has saved it."""
+    """Whenever the signal comes, a run that says that a checkpoint is saved has saved it."""
     answers = itertools.chain([False], itertools.repeat(True))
 
     @contextlib.contextmanager
@@ -467,17 +467,17 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, monkeypatch: pytest.Monke
         train(tmp_path)
 
 
-def test_a_training_outside_the_main_thread_leaves_signals_alone(tmp_path: Path, undisturbed: Path) -> None:
+def test_training_outside_the_main_thread_leaves_signal_handlers_alone(tmp_path: Path, undisturbed: Path) -> None:
     thread = threading.Thread(target=train, args=[tmp_path])
     thread.start()
     join(thread)
     assert_same_outcome(tmp_path, undisturbed)
 
 
-# The same call again
+# Repeating the call
 
 
-def test_a_finished_run_is_reported_and_not_changed(undisturbed: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_call_for_a_finished_run_returns_it_unchanged(undisturbed: Path, caplog: pytest.LogCaptureFixture) -> None:
     before = {path.name: path.read_bytes() for path in undisturbed.iterdir()}
     with caplog.at_level(logging.INFO, "tench"):
         train(undisturbed)
@@ -486,7 +486,7 @@ def test_a_finished_run_is_reported_and_not_changed(undisturbed: Path, caplog: p
     assert {path.name: path.read_bytes() for path in undisturbed.iterdir()} == before
 
 
-def test_a_run_continues_given_only_its_folder(undisturbed: Path) -> None:
+def test_a_run_can_be_continued_given_only_its_folder(undisturbed: Path) -> None:
     assert fit(run=undisturbed, options=OPTIONS).folder == undisturbed
 
 
@@ -513,7 +513,9 @@ def test_an_auto_in_the_recipe_of_a_run_is_an_error(undisturbed: Path, tmp_path:
     )
 
 
-def test_a_run_without_a_step_accepts_another_recipe(tmp_path: Path, kill_before: Callable[[int], None]) -> None:
+def test_a_run_that_has_taken_no_step_accepts_another_recipe(
+    tmp_path: Path, kill_before: Callable[[int], None]
+) -> None:
     kill_before(0)
     with pytest.raises(Killed):
         train(tmp_path)
@@ -550,7 +552,9 @@ def test_a_mean_adapted_to_the_channels_is_the_same_recipe(tmp_path: Path, sourc
     assert len(Run(tmp_path).metrics("epoch")) == 1
 
 
-def test_the_validation_set_is_found_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_validation_source_is_found_from_another_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("mine", "other"):
         for number, class_name in itertools.product(range(4), "ab"):
             path = tmp_path / name / class_name / f"{number}.ppm"
@@ -564,13 +568,13 @@ def test_the_validation_set_is_found_from_another_folder(tmp_path: Path, monkeyp
     assert len(fit(run=tmp_path / "run", options=OPTIONS).metrics("epoch")) == 1
 
 
-def test_a_second_process_is_refused(tmp_path: Path) -> None:
+def test_a_second_process_training_the_same_run_is_refused(tmp_path: Path) -> None:
     with filelock.FileLock(tmp_path / ".lock"), pytest.raises(TenchError) as refused:
         train(tmp_path)
     assert str(refused.value) == f"{tmp_path}: another process is training in this run. Wait for it, or stop it."
 
 
-# What stops a training
+# Errors that stop training
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_overwrites_nothing(
@@ -599,7 +603,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_overwrites_nothing(
         f"The loss was not finite at step 14 (rows {rows} of the training images). That update was skipped, "
     )
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
-    assert_same_outcome(train(tmp_path).folder, undisturbed)  # and it can be continued from there
+    assert_same_outcome(train(tmp_path).folder, undisturbed)  # and training can continue from there
 
 
 def test_weights_that_are_not_finite_are_not_saved_even_if_the_loss_was_finite(
@@ -607,7 +611,7 @@ def test_weights_that_are_not_finite_are_not_saved_even_if_the_loss_was_finite(
 ) -> None:
     def train_step(state: State, *rest: Any) -> None:
         real_train_step(state, *rest)
-        if state.step == 2 * STEPS_PER_EPOCH - 1:  # the last of an epoch that is not validated
+        if state.step == 2 * STEPS_PER_EPOCH - 1:  # the last step of an epoch that is not validated
             next(state.module.parameters()).data[0] = float("inf")
 
     monkeypatch.setattr(loop_module, "train_step", train_step)
@@ -618,7 +622,7 @@ def test_weights_that_are_not_finite_are_not_saved_even_if_the_loss_was_finite(
     assert checkpoint(tmp_path)["step"] == STEPS_PER_EPOCH
 
 
-def test_out_of_memory_names_the_options_that_need_less_and_they_work(
+def test_the_error_for_out_of_memory_names_options_that_need_less_and_they_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train_step(*arguments: Any) -> None:
@@ -636,7 +640,7 @@ def test_out_of_memory_names_the_options_that_need_less_and_they_work(
     assert train(tmp_path, SMALL.replace(accumulate=2)).metrics("epoch")[-1]["epoch"] == EPOCHS
 
 
-def test_validation_uses_the_batch_size_of_a_training_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_validation_uses_the_batch_size_of_one_training_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
 
     def measure(module: nn.Module, batches: Iterator[Batch], *rest: Any) -> Metrics:
@@ -672,7 +676,7 @@ def test_a_warmup_as_long_as_the_training_is_logged(tmp_path: Path, caplog: pyte
 def test_a_batch_norm_with_one_value_is_refused_before_the_first_step(
     tmp_path: Path, values: dict[str, Any], reason: str
 ) -> None:
-    recipe = SMALL.replace(arch="resnet18", **values)  # its last map is one pixel for images of 8
+    recipe = SMALL.replace(arch="resnet18", **values)  # its last map has one pixel for 8 px images
     with pytest.raises(UsageError) as refused:
         train(tmp_path / "run", recipe)
     assert str(refused.value).startswith("resnet18 cannot learn from a single image (Expected more than 1 value")
@@ -699,7 +703,7 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monk
 
 @pytest.fixture
 def damaged(photos: Path) -> Path:
-    """Real photographs; one of train and one of val are truncated."""
+    """Real photographs, of which one in train and one in val are truncated."""
     for name in ("train/roof/3.jpg", "val/water/6.jpg"):
         path = photos / name
         path.write_bytes(path.read_bytes()[:-400])
@@ -709,7 +713,7 @@ def damaged(photos: Path) -> Path:
 PHOTOS = SMALL.replace(image_size=16, epochs=1, batch_size=4)
 
 
-def test_a_bad_image_stops_a_training_unless_the_recipe_says_otherwise(damaged: Path, tmp_path: Path) -> None:
+def test_a_bad_image_stops_training_unless_the_recipe_says_otherwise(damaged: Path, tmp_path: Path) -> None:
     with pytest.raises(TenchError, match=r"truncated JPEG|premature end"):
         fit(damaged, recipe=PHOTOS, run=tmp_path / "run", options=OPTIONS)
 
@@ -746,19 +750,19 @@ def test_a_run_that_starts_over_with_other_data_lists_the_bad_images_of_that_dat
     assert not (tmp_path / "run/bad_images.json").exists()
 
 
-def test_another_set_of_bad_images_is_another_run(damaged: Path, tmp_path: Path) -> None:
+def test_a_different_set_of_bad_images_needs_a_new_run(damaged: Path, tmp_path: Path) -> None:
     recipe = PHOTOS.replace(bad="skip")
     fit(damaged, recipe=recipe, run=tmp_path / "run", options=OPTIONS)
     other = damaged / "train/roof/2.jpg"
     other.write_bytes(bytes(other.stat().st_size))
-    (damaged / "train/roof").touch()  # as a copy anew would do
+    (damaged / "train/roof").touch()  # copying the file again would do the same
     with pytest.raises(UsageError, match=r"bad_images was [0-9a-f]{16}, now [0-9a-f]{16}"):
         fit(damaged, recipe=recipe, run=tmp_path / "run", options=OPTIONS)
 
 
 @pytest.fixture
 def wrong_labels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gives each validation image the label of the class after its own."""
+    """Give each validation image the label of the next class."""
     whole = plan.open_data
 
     def open_data(*arguments: Any, **named: Any) -> Data:
@@ -791,7 +795,7 @@ def test_an_average_at_chance_may_still_be_the_initial_weights(tmp_path: Path) -
         fit("digits", recipe=recipe, run=tmp_path, options=TrainOptions(device="cpu", threads=1))
 
 
-def test_the_default_average_suits_a_short_training(tmp_path: Path) -> None:
+def test_the_default_average_suits_a_short_run(tmp_path: Path) -> None:
     run = fit("digits", recipe=DIGITS_WITH_MLP.replace(average="ema"), run=tmp_path, options=OPTIONS)
     assert [record["val_top1"] > 0.5 for record in run.metrics("epoch")][1:] == [True] * 5
 
@@ -814,7 +818,7 @@ def test_a_run_that_was_better_than_chance_once_is_not_stopped(tmp_path: Path, m
     assert run.metrics("epoch")[-1]["train_top1"] > 0.5
 
 
-# Checkpoints that cannot be continued
+# Checkpoints that cannot be resumed
 
 
 @pytest.fixture
@@ -836,7 +840,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(begun: Path) -> None:
     )
 
 
-def test_a_checkpoint_of_other_sizes_is_refused_naming_the_first_difference(begun: Path) -> None:
+def test_a_checkpoint_with_other_shapes_is_refused_with_the_first_difference(begun: Path) -> None:
     saved = checkpoint(begun)
     saved["model"]["1.weight"] = torch.zeros(128, 5)
     torch.save(saved, begun / "last.ckpt")
@@ -872,7 +876,7 @@ def test_a_checkpoint_cannot_execute_code(begun: Path, monkeypatch: pytest.Monke
     assert not (begun / "executed").exists()
 
 
-def test_a_missing_checkpoint_does_not_make_the_run_start_over(undisturbed: Path, begun: Path) -> None:
+def test_a_run_does_not_start_over_if_its_checkpoint_is_missing(undisturbed: Path, begun: Path) -> None:
     (begun / "last.ckpt").unlink()
     lines = Run(undisturbed).metrics()
     (begun / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

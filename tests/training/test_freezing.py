@@ -1,4 +1,4 @@
-"""What is frozen stays as it is to the bit; what is not is trained as by a plain PyTorch optimizer."""
+"""Frozen parameters stay the same to the bit; all others are trained as by a plain PyTorch optimizer."""
 
 import copy
 
@@ -49,7 +49,7 @@ def test_a_name_selects_a_parameter_or_all_parameters_of_a_module(names: str, le
         ("bias", ""),
     ],
 )
-def test_the_error_about_an_unknown_parameter_name_lists_the_existing_ones(wrong: str, hint: str) -> None:
+def test_the_error_for_an_unknown_parameter_name_lists_the_existing_ones(wrong: str, hint: str) -> None:
     with pytest.raises(UsageError) as refused:
         Freezing(network(), f"stem {wrong}", at_step=0)
     assert str(refused.value) == (
@@ -61,7 +61,7 @@ def test_the_error_about_an_unknown_parameter_name_lists_the_existing_ones(wrong
 @pytest.mark.parametrize("at_step", [0, 7])
 def test_freezing_everything_is_refused_before_it_can_happen(at_step: int) -> None:
     module = network()
-    module.get_parameter("head.bias").requires_grad_(False)  # was never trained
+    module.get_parameter("head.bias").requires_grad_(False)  # not trained from the beginning
     with pytest.raises(UsageError) as refused:
         Freezing(module, "stem stem2 head.weight", at_step)
     assert str(refused.value) == "freeze: 'stem stem2 head.weight' leaves nothing to train."
@@ -77,15 +77,15 @@ def test_parameters_are_frozen_from_their_step_on() -> None:
     assert "stem.weight" not in trained_by(module)
 
 
-def test_a_training_continued_after_that_step_freezes_at_once() -> None:
+def test_training_resumed_after_that_step_freezes_at_once() -> None:
     module = network()
     Freezing(module, "stem", at_step=3)(7)
     assert "stem.weight" not in trained_by(module)
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])
-def test_momentum_and_decay_stop_and_the_others_are_trained_as_before(kind: str) -> None:
-    """Against the same training in which what is frozen is put back after each step."""
+def test_momentum_and_decay_of_frozen_parameters_stop_and_the_others_are_trained_as_before(kind: str) -> None:
+    """Compared with the same training in which the frozen parameters are reset after each step."""
 
     def train(module: nn.Sequential, freeze: Freezing | None) -> list[dict[str, torch.Tensor]]:
         optimizer: torch.optim.Optimizer = (

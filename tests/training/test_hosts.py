@@ -1,6 +1,6 @@
-"""Trainings inside other programs: notebooks, threads, child processes, and with or without their own logging.
+"""Training inside other programs: notebooks, threads, child processes, programs with or without their own logging.
 
-Run as a script, this file trains in another way: -m tests.training.test_hosts WAY RUN.
+As a script, this file trains in the named way: -m tests.training.test_hosts WAY RUN.
 """
 
 import multiprocessing
@@ -32,7 +32,7 @@ def train(run: str) -> None:
 
 
 def run_python(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A Python whose hanging is an error."""
+    """Run Python with a time limit, after which the test fails."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT_SECONDS
@@ -40,8 +40,10 @@ def run_python(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str
 
 
 @pytest.mark.parametrize("way", ["thread", "spawn", "fork"])
-def test_a_training_works_in_a_thread_and_in_a_child_process_after_one_in_the_parent(tmp_path: Path, way: str) -> None:
-    """Torch's own threads in the parent make a forked child hang as soon as it uses more than one."""
+def test_training_works_in_a_thread_and_in_a_child_process_after_training_in_the_parent(
+    tmp_path: Path, way: str
+) -> None:
+    """Because of torch's threads in the parent, a forked child hangs as soon as it uses more than one thread."""
     done = run_python("-m", "tests.training.test_hosts", way, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     for run in ("parent", "child"):
@@ -54,7 +56,7 @@ run = tench.fit({SOURCE!r}, tench.Recipe().replace(arch="mlp", epochs=1, batch_s
 """
 
 
-def test_a_script_sees_what_the_command_prints(tmp_path: Path) -> None:
+def test_a_script_prints_what_the_command_prints(tmp_path: Path) -> None:
     done = run_python("-c", CALL, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
@@ -73,7 +75,7 @@ def test_a_program_with_its_own_logging_keeps_it(tmp_path: Path) -> None:
     assert all(line.startswith("mine: ") for line in lines)
 
 
-def test_no_handler_is_left_behind(tmp_path: Path) -> None:
+def test_no_log_handler_is_left_behind(tmp_path: Path) -> None:
     code = CALL + "import logging; print(logging.getLogger('tench').handlers, logging.getLogger('tench').level)"
     assert run_python("-c", code, folder=tmp_path).stdout == "[] 0\n"
 
@@ -90,7 +92,7 @@ def test_signal_handlers_are_restored_even_those_not_set_from_python(monkeypatch
     def from_c(number: int, handler: object) -> None:
         installed.append(handler)
 
-    monkeypatch.setattr(signal, "signal", from_c)  # returns None, as for a handler that C code has installed
+    monkeypatch.setattr(signal, "signal", from_c)  # returns None, as it does for a handler installed by C code
     with stop_signals():
         pass
     assert installed[2:] == [signal.SIG_DFL] * 2
@@ -138,7 +140,7 @@ def test_a_notebook_shows_progress_and_survives_an_interrupt(tmp_path: Path, mon
     assert "epoch 1/2  loss" in printed
     assert {output.get("name") for output in first if output.output_type == "stream"} == {"stdout"}
     assert shown
-    assert set(shown) == {""}  # progress lines are emptied when they are done
+    assert set(shown) == {""}  # progress lines are cleared when they are done
     error = interrupted[-1]
     assert error.ename == "StoppedError"
     assert error.evalue.startswith("Stopped after step 13; a checkpoint is saved. Continue with: tench.fit(run='")

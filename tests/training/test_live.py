@@ -11,14 +11,14 @@ def batch(images: int) -> Batch:
     return Batch(torch.zeros(images, 3, 2, 2, dtype=torch.uint8), torch.zeros(images), torch.arange(images))
 
 
-def test_a_plain_line_has_rate_progress_and_time_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plain_line_has_rate_progress_and_remaining_time(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with Live(Recipe().replace(epochs=3), 100).epoch(1, 0, batch_size=16) as line:
         for _ in range(10):
             clock.seconds += 3.1
             line.step(16, 0.05125, waited_seconds=0.31)
     epoch, note = capsys.readouterr().err.rstrip().split(" left ", 1)
     assert epoch == "epoch 2/3: 160/1600, 5 images/s, 279 s"
-    # 90 steps of this epoch and 100 of the next, 3.1 s each.
+    # 90 steps of this epoch and 100 of the next at 3.1 s each.
     assert note == "step 110  lr 0.0512  data 10 %  run 0:09:49 left"
 
 
@@ -39,9 +39,9 @@ def test_loss_and_top1_are_shown_with_their_step(clock: Clock, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("recipe", "epoch", "left"),
     [
-        # At 30 s: 7 steps and an epoch of 10, 10 s each, and two validations of 20 s.
+        # At 30 s, there remain 7 steps and an epoch of 10 at 10 s each, and two validations of 20 s.
         (Recipe().replace(epochs=4), 2, "0:03:30"),
-        # At 30 s: 7 steps and two epochs of 10, 10 s each, and the validation of 20 s at the end.
+        # At 30 s, there remain 7 steps and two epochs of 10 at 10 s each, and the final validation of 20 s.
         (Recipe().replace(epochs=11, validate_every=4), 8, "0:04:50"),
     ],
 )
@@ -59,7 +59,9 @@ def test_the_remaining_time_includes_validations(
     assert f"run {left} left" in capsys.readouterr().err
 
 
-def test_steps_taken_before_do_not_count_for_the_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_steps_taken_before_resuming_do_not_count_towards_the_rate(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Live(Recipe().replace(epochs=1), 100).epoch(0, 90, batch_size=16) as line:
         for _ in range(3):
             clock.seconds += 10
@@ -69,7 +71,7 @@ def test_steps_taken_before_do_not_count_for_the_rate(clock: Clock, capsys: pyte
     )
 
 
-def test_validation_passes_every_batch_on_and_shows_its_progress(
+def test_validation_passes_on_every_batch_and_shows_its_progress(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = [batch(4), batch(4), batch(2)]

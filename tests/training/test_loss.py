@@ -23,10 +23,10 @@ def by_timm(logits: Tensor, targets: Tensor, **options: Any) -> Tensor:
 @pytest.mark.parametrize("targets", [LABELS, SHARES], ids=["labels", "shares"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("threshold", [None, 0.2])
-def test_loss_and_gradient_match_timms(targets: Tensor, smoothing: float, threshold: float | None) -> None:
+def test_loss_and_gradient_match_timm(targets: Tensor, smoothing: float, threshold: float | None) -> None:
     ours, theirs = LOGITS.clone().requires_grad_(), LOGITS.clone().requires_grad_()
     loss = binary_cross_entropy(ours, targets, smoothing, threshold)
-    # timm smooths mixed targets where it mixes, so there its loss takes them as they are.
+    # timm smooths mixed targets when it mixes, so its loss uses them unchanged.
     expected_targets = targets if targets.ndim == 1 else (1 - smoothing) * targets + smoothing / targets.shape[1]
     expected = by_timm(theirs, expected_targets, smoothing=smoothing, target_threshold=threshold)
     assert loss.ndim == 0

@@ -1,4 +1,4 @@
-"""What a recipe says of its network reaches it."""
+"""Every value of a recipe that concerns the network reaches it."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def network(**values: Any) -> nn.Module:
         ({"strides": (1, 1, 2, 2, 2), "blurpool": True}, ModelOptions(strides=(1, 1, 2, 2, 2), blurpool=True)),
     ],
 )
-def test_own_is_the_networks_default_and_a_number_replaces_it(values: dict[str, Any], options: ModelOptions) -> None:
+def test_own_means_the_networks_default_and_a_number_replaces_it(values: dict[str, Any], options: ModelOptions) -> None:
     assert network_options(RECIPE.replace(**values)) == options
 
 
@@ -54,7 +54,7 @@ def test_weights_are_initialised_by_the_named_rule(init: str, deviation: float) 
     assert of_16_to_16.mean().item() == pytest.approx(float(init == "one"), abs=0.01)
 
 
-def test_own_is_the_initialisation_of_the_authors() -> None:
+def test_own_means_the_initialisation_of_the_authors() -> None:
     torch.manual_seed(0)
     theirs = import_timm().create_model("resnet10t", num_classes=4).state_dict()
     ours = network(arch="timm:resnet10t", image_size=96).state_dict()

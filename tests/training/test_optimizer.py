@@ -37,7 +37,7 @@ def test_all_parameters_have_weight_decay_by_default(resnet18: nn.Module) -> Non
 
 
 def test_not_norms_excludes_only_normalisation_layers(resnet18: nn.Module) -> None:
-    # torchvision, references/classification/utils.py, set_weight_decay, which does this with --norm-weight-decay 0
+    # torchvision: set_weight_decay in references/classification/utils.py does this with --norm-weight-decay 0
     norms = {
         f"{layer}.{name}"
         for layer, module in resnet18.named_modules()
@@ -52,7 +52,7 @@ def test_not_norms_excludes_only_normalisation_layers(resnet18: nn.Module) -> No
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "convnext_atto", "vit_tiny_patch16_224", "mobilenetv3_small_050"])
-def test_not_norms_and_biases_is_timms_rule(arch: str) -> None:
+def test_not_norms_and_biases_matches_timms_rule(arch: str) -> None:
     timm: Any = import_timm()
     rule: Any = importlib.import_module("timm.optim").param_groups_weight_decay
 
@@ -63,8 +63,8 @@ def test_not_norms_and_biases_is_timms_rule(arch: str) -> None:
     assert names_by_decay(network, ours) == names_by_decay(network, theirs)
 
 
-def test_not_biases_is_mxnets_rule(resnet18: nn.Module) -> None:
-    # Optimizer.set_wd_mult of MXNet 1.9 pulls what ends in _weight or _gamma, both of which torch calls weight.
+def test_not_biases_matches_mxnets_rule(resnet18: nn.Module) -> None:
+    # Optimizer.set_wd_mult of MXNet 1.9 decays names ending in _weight or _gamma. torch calls both weight.
     names = {name for name, _ in resnet18.named_parameters()}
     pulled = {name for name in names if name.endswith(".weight")}
     assert "bn1.weight" in pulled
@@ -72,7 +72,7 @@ def test_not_biases_is_mxnets_rule(resnet18: nn.Module) -> None:
     assert names_by_decay(resnet18, groups) == {DECAY: pulled, 0.0: names - pulled}
 
 
-def test_not_named_bn_is_ffcv_imagenets_rule_and_decays_the_norms_of_shortcuts(resnet18: nn.Module) -> None:
+def test_not_named_bn_matches_ffcv_imagenets_rule_and_decays_the_norms_of_shortcuts(resnet18: nn.Module) -> None:
     names = {name for name, _ in resnet18.named_parameters()}
     spared = {name for name in names if "bn" in name}
     assert "layer2.0.downsample.1.weight" in names - spared
@@ -89,7 +89,7 @@ def test_biases_of_norms_learn_64_times_faster_with_the_same_weight_decay() -> N
             self.norm1.weight.requires_grad_(False)
 
     network = Net()
-    lr, decay = 0.01, 2e-4  # airbench/utils.py divides a decay of its own by each group's learning rate
+    lr, decay = 0.01, 2e-4  # airbench/utils.py divides one decay by each group's learning rate
     theirs = {
         lr * 64: (decay / (lr * 64), {name for name, _ in network.named_parameters() if "norm" in name}),
         lr: (decay / lr, {name for name, _ in network.named_parameters() if "norm" not in name}),
@@ -119,7 +119,7 @@ def test_groups_contain_each_trainable_parameter_once_and_no_frozen_one(decay: s
     assert set(found) == set(network.parameters()) - {network[0].weight}
 
 
-def test_there_is_no_empty_group() -> None:
+def test_no_group_is_empty() -> None:
     assert [len(group["params"]) for group in parameter_groups(nn.BatchNorm1d(3), DECAY, "not-norms")] == [2]
 
 
@@ -132,7 +132,7 @@ def test_there_is_no_empty_group() -> None:
         {"momentum": 0.9, "weight_decay": 1e-2, "nesterov": True},
     ],
 )
-def test_the_fused_update_is_torchs_plain_sgd(values: dict[str, Any]) -> None:
+def test_the_fused_update_matches_torchs_plain_sgd(values: dict[str, Any]) -> None:
     torch.manual_seed(0)
     ours = nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 3))
     theirs = copy.deepcopy(ours)

@@ -1,4 +1,4 @@
-"""Trainings with a network, loss, policy and batch augmentation of the user's own."""
+"""Training with the user's own network, loss, policy and batch augmentation."""
 
 import csv
 import json
@@ -40,7 +40,7 @@ def train(run: Path, recipe: Recipe = SMALL, **own: Any) -> Run:
 
 @pytest.fixture
 def parts(own_module: OwnModule) -> dict[str, Any]:
-    """Arguments of fit."""
+    """The user's own parts as arguments of fit."""
     names = {"model": "small", "loss": "focal", "policy": "dim", "augment": "noise"}
     return {part: import_code(f"{own_module.name}:{name}") for part, name in names.items()}
 
@@ -48,7 +48,7 @@ def parts(own_module: OwnModule) -> dict[str, Any]:
 # From Python
 
 
-def test_the_run_names_its_code_and_is_resumed_exactly(
+def test_the_run_records_the_names_of_its_code_and_resumes_exactly(
     tmp_path: Path, parts: dict[str, Any], kill_before: Callable[[int], None], own_module: OwnModule
 ) -> None:
     expected = train(tmp_path / "undisturbed", **parts).folder
@@ -114,7 +114,7 @@ def test_a_module_object_is_trained_in_place_and_must_be_passed_again(
     assert len(tench.load(expected, "cpu", model=parts["model"](3)).predict([np.zeros((9, 9, 3), np.uint8)])) == 1
 
 
-def test_passing_a_network_is_refused_if_the_run_has_a_known_one(tmp_path: Path, parts: dict[str, Any]) -> None:
+def test_passing_a_network_is_refused_if_the_run_has_a_built_in_one(tmp_path: Path, parts: dict[str, Any]) -> None:
     run = train(tmp_path / "run")
     with pytest.raises(UsageError, match=r"its network is mlp, which comes with tench\. Leave model= out\."):
         tench.load(run.folder, model=parts["model"])
@@ -132,7 +132,7 @@ def test_starting_from_a_run_with_its_own_network_does_not_import_it(
     assert train(tmp_path / "third", recipe, model=parts["model"]).metrics("epoch")[0]["train_loss"] < 1.0
 
 
-def test_a_network_that_views_its_features_gets_nchw_images_and_others_nhwc(
+def test_a_network_that_uses_view_on_its_features_gets_nchw_images_and_others_get_nhwc(
     tmp_path: Path, own_module: OwnModule, parts: dict[str, Any]
 ) -> None:
     for name, expected in {"Viewing": "nchw", "small": "nhwc", "Net": "nchw"}.items():
@@ -141,7 +141,7 @@ def test_a_network_that_views_its_features_gets_nchw_images_and_others_nhwc(
 
 
 def test_a_users_loss_trains_like_a_plain_loop_with_it(tmp_path: Path) -> None:
-    """The loss of the recipe and the same one passed as a function lead to the same weights."""
+    """The loss of the recipe and the same loss passed as a function give the same weights."""
     expected = train(tmp_path / "recipe").folder
     found = train(tmp_path / "own", loss=lambda logits, targets: F.cross_entropy(logits, targets)).folder
     assert torch.load(found / "last.ckpt")["model"].keys() == torch.load(expected / "last.ckpt")["model"].keys()
@@ -149,7 +149,7 @@ def test_a_users_loss_trains_like_a_plain_loop_with_it(tmp_path: Path) -> None:
         assert torch.equal(torch.load(found / "last.ckpt")["model"][name], tensor)
 
 
-def test_the_loss_gets_shares_when_images_are_mixed(tmp_path: Path) -> None:
+def test_the_loss_gets_class_shares_when_images_are_mixed(tmp_path: Path) -> None:
     seen = set()
 
     def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -205,7 +205,7 @@ def test_a_loss_that_cannot_train_is_refused(loss: Callable[..., Any], message: 
     )
 
 
-def test_a_loss_with_its_own_weights_is_refused() -> None:
+def test_a_loss_with_trainable_weights_is_refused() -> None:
     with pytest.raises(UsageError) as refused:
         require_loss(nn.Linear(3, 1), 3, CPU, mixed=False)
     assert str(refused.value) == (
@@ -257,7 +257,7 @@ def test_the_policy_gives_the_same_image_with_any_number_of_threads(tmp_path: Pa
 
     alone, shared = drawn(1), drawn(3)
     assert alone == shared
-    assert len(set(alone)) == len(alone) == 2 * 48  # other numbers in each epoch
+    assert len(set(alone)) == len(alone) == 2 * 48  # different numbers in each epoch
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ def test_a_batch_augmentation_that_returns_something_else_stops_the_training(
 
 
 def _only_at_first(loss: Callable[[torch.Tensor, torch.Tensor], Any]) -> Callable[[torch.Tensor, torch.Tensor], Any]:
-    """The cross-entropy for the four images of the trial, then another loss."""
+    """Return the cross-entropy for the four images of the trial, and another loss afterwards."""
     return lambda logits, targets: F.cross_entropy(logits, targets) if len(logits) == 4 else loss(logits, targets)
 
 
@@ -366,7 +366,7 @@ def _leave(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         (_leave, f"failed when called with (8, 3) logits and (8,) targets: SystemExit: 0 ({__file__}, line "),
     ],
 )
-def test_a_loss_is_named_if_it_goes_wrong_after_its_trial(
+def test_a_loss_that_fails_after_its_trial_is_named(
     tmp_path: Path, loss: Callable[[torch.Tensor, torch.Tensor], Any], message: str
 ) -> None:
     with pytest.raises(TenchError) as stopped:
@@ -384,7 +384,7 @@ def test_a_loss_that_changes_its_targets_is_refused() -> None:
 
 
 class _Unsteady(nn.Module):
-    """Returns too few logits for the images of the validation."""
+    """Returns too few logits for the validation images."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -395,7 +395,7 @@ class _Unsteady(nn.Module):
         return logits if self.training or len(images) == 2 else logits[:1]
 
 
-def test_a_network_that_goes_wrong_in_the_validation_is_named(tmp_path: Path) -> None:
+def test_a_network_that_fails_in_validation_is_named(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as stopped:
         train(tmp_path, model=_Unsteady)
     assert str(stopped.value) == (
@@ -428,7 +428,7 @@ def command(*arguments: object) -> int:
 FLAGS = ("--epochs", 1, "-b", 8, "--device", "cpu", "--precision", "fp32", "--compile", "off")
 
 
-def test_code_that_the_command_names_is_imported_from_the_current_directory(
+def test_code_named_in_the_command_is_imported_from_the_current_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_module: OwnModule, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = own_module.name
@@ -448,7 +448,7 @@ def test_code_that_the_command_names_is_imported_from_the_current_directory(
 
 
 @pytest.mark.parametrize("section", ["model: {arch", "training: {loss", "augment: {policy", "augment: {augment_batch"])
-def test_code_that_only_a_recipe_names_is_not_imported(
+def test_code_named_only_in_a_recipe_is_not_imported(
     tmp_path: Path, own_module: OwnModule, section: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     touched = tmp_path / "touched"
@@ -460,14 +460,14 @@ def test_code_that_only_a_recipe_names_is_not_imported(
     assert not touched.exists()
 
 
-def test_a_misspelt_system_is_not_taken_for_a_module_without_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_misspelt_system_taken_for_a_module_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("train", SOURCE, "-a", "timn:resnet50", *FLAGS) == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
         "Networks of other systems are named SYSTEM:NAME. Did you mean 'timm'?"
     )
 
 
-def test_the_table_of_a_run_has_its_columns_in_one_order(tmp_path: Path, parts: dict[str, Any]) -> None:
+def test_the_table_of_a_run_has_its_columns_in_a_fixed_order(tmp_path: Path, parts: dict[str, Any]) -> None:
     run = train(tmp_path, SMALL.replace(validate_every=2), model=parts["model"])
     with (run.folder / "metrics.csv").open(newline="") as file:
         header, first, last = csv.reader(file)
@@ -479,7 +479,7 @@ def test_the_table_of_a_run_has_its_columns_in_one_order(tmp_path: Path, parts: 
 # A run whose data or folder has moved
 
 
-def test_the_error_about_moved_data_says_how_to_give_its_new_location(tmp_path: Path, photo_folder: Path) -> None:
+def test_the_error_about_moved_data_says_how_to_name_its_new_location(tmp_path: Path, photo_folder: Path) -> None:
     data, moved = tmp_path / "data", tmp_path / "moved data"
     shutil.copytree(photo_folder, data)
     recipe = SMALL.replace(image_size=16, epochs=1, val_fraction=0.25)
@@ -493,11 +493,11 @@ def test_the_error_about_moved_data_says_how_to_give_its_new_location(tmp_path: 
         f"tench train NEW_PLACE --run '{run}'"
     )
     assert fit(moved, run=run, options=OPTIONS).folder == run
-    assert Run.at(run).environment()["data"]["source"] == str(moved)  # so the next command continues without it
+    assert Run.at(run).environment()["data"]["source"] == str(moved)  # so the next command works without it
     assert fit(run=run, options=OPTIONS).folder == run
 
 
-def test_a_tilde_in_the_runs_folder_and_the_recipe_is_the_home_folder(
+def test_a_tilde_in_the_run_folder_and_the_recipe_stands_for_the_home_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

@@ -1,4 +1,4 @@
-"""The packaged recipes of other systems, against what their sources say: values, and learning rates by formula."""
+"""The packaged recipes of other systems, compared with their sources: the values, and learning rates by formula."""
 
 import itertools
 import math
@@ -164,18 +164,18 @@ def flat(recipe: Recipe) -> dict[str, Any]:
     return {name.partition(".")[2]: value for name, value in recipe.leaves()}
 
 
-def test_every_packaged_recipe_is_compared_here_or_ours() -> None:
+def test_every_packaged_recipe_is_compared_here_or_is_our_own() -> None:
     assert set(packaged_recipes()) == set(VALUES) | OURS
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_its_values_are_those_of_its_source(name: str) -> None:
+def test_a_recipes_values_match_its_source(name: str) -> None:
     found = flat(load_recipe(name))
     for field, expected in VALUES[name].items():
         assert found[field] == (pytest.approx(expected, rel=1e-12) if isinstance(expected, float) else expected), field
 
 
-def test_normalisation_is_that_of_its_source() -> None:
+def test_a_recipes_normalisation_matches_its_source() -> None:
     def on_bytes(name: str) -> list[tuple[float, ...]]:
         view = load_recipe(name).input
         assert view.mean != "auto"
@@ -248,7 +248,7 @@ STEPS_PER_EPOCH = 48
 
 
 @pytest.mark.parametrize("name", BY_EPOCH)
-def test_its_learning_rate_is_constant_in_each_epoch_and_that_of_its_source(name: str) -> None:
+def test_a_recipes_learning_rate_per_epoch_matches_its_source(name: str) -> None:
     recipe = load_recipe(name)
     at = learning_rate(recipe, STEPS_PER_EPOCH)
     for epoch in range(int(recipe.training.epochs)):
@@ -257,7 +257,7 @@ def test_its_learning_rate_is_constant_in_each_epoch_and_that_of_its_source(name
         assert [at(first), at(first + STEPS_PER_EPOCH - 1)] == [expected, expected], epoch
 
 
-# And those whose learning rate changes with every step, of which t is the part of the training that is over.
+# Recipes whose learning rate changes with every step, by step and total number of steps.
 BY_STEP: dict[str, Callable[[int, int], float]] = {
     **{
         f"ffcv-{epochs}": lambda step, total, epochs=epochs: linear(  # type: ignore[misc]  # bound to its own epochs
@@ -268,7 +268,7 @@ BY_STEP: dict[str, Callable[[int, int], float]] = {
     "apm5": lambda step, total: (
         0.05 * step / STEPS_PER_EPOCH
         if step < STEPS_PER_EPOCH
-        # tf.keras.experimental.CosineDecay: alpha is a part of the initial rate
+        # tf.keras.experimental.CosineDecay: alpha is a fraction of the initial rate
         else 0.05 * ((1 - 1e-4) * cosine((step - STEPS_PER_EPOCH) / (total - STEPS_PER_EPOCH)) + 1e-4)
     ),
     "airbench94": lambda step, total: 1.5 * linear(step, [(0, 0.2), (int(total * 0.23), 1.0), (total, 0.07)]),
@@ -277,7 +277,7 @@ BY_STEP: dict[str, Callable[[int, int], float]] = {
 
 
 @pytest.mark.parametrize("name", BY_STEP)
-def test_its_learning_rate_in_each_step_is_that_of_its_source(name: str) -> None:
+def test_a_recipes_learning_rate_per_step_matches_its_source(name: str) -> None:
     recipe = load_recipe(name)
     total = total_steps(recipe, STEPS_PER_EPOCH)
     assert total == math.ceil(STEPS_PER_EPOCH * recipe.training.epochs)
@@ -287,12 +287,12 @@ def test_its_learning_rate_in_each_step_is_that_of_its_source(name: str) -> None
     )
 
 
-def test_every_recipe_has_its_learning_rate_compared() -> None:
+def test_the_learning_rate_of_every_recipe_is_compared() -> None:
     assert set(BY_EPOCH) | set(BY_STEP) == set(VALUES)
 
 
 @pytest.mark.parametrize("name", sorted(VALUES))
-def test_its_header_names_its_source_and_the_reported_and_measured_accuracy(name: str) -> None:
+def test_a_recipes_header_names_its_source_and_the_reported_and_measured_accuracy(name: str) -> None:
     header = re.match(r"(?:#.*\n)+", (PACKAGED / f"{name}.yaml").read_text())
     assert header is not None
     text = " ".join(line.lstrip("# ") for line in header[0].splitlines())
@@ -302,7 +302,7 @@ def test_its_header_names_its_source_and_the_reported_and_measured_accuracy(name
 
 
 @pytest.mark.parametrize("name", packaged_recipes())
-def test_its_network_is_known(name: str) -> None:
+def test_a_recipes_network_exists(name: str) -> None:
     arch = load_recipe(name).model.arch
     assert arch == "auto" or source_of(arch)
 

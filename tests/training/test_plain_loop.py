@@ -1,9 +1,9 @@
-"""Our step against loops as people write them: the same numbers, step by step.
+"""Our training step compared with loops as people write them: the same numbers, step by step.
 
-At a learning rate of 0.1 the first steps of a training are chaotic: a rounding difference grows a thousandfold within
-twenty steps, and a processor sums in the order that suits its vector registers. So the comparison with a plain loop
-computes in float64 (but the loss, which tench computes in float32), where rounding stays far below the tolerance. Both
-sides scale the pixels in float32 by the same two operations, which every processor rounds alike.
+At a learning rate of 0.1, the first training steps are chaotic: a rounding difference grows a thousandfold within
+twenty steps, and the order of a sum depends on the vector registers of the processor. So the comparison with a plain
+loop computes in float64 (except the loss, which tench computes in float32), and rounding stays far below the tolerance.
+Both sides scale the pixels in float32 with the same two operations, which every processor rounds alike.
 """
 
 import copy
@@ -54,7 +54,7 @@ def fp32(name: str) -> Resolved:
 
 
 def losses_of_tench(module: nn.Module, recipe: Resolved, batches: list[Batch], lr: float | None = None) -> list[float]:
-    """The loss of each step, computed in the dtype of the module."""
+    """The loss of each of tench's steps, computed in the dtype of the module."""
     dtype = next(module.parameters()).dtype
     state = new_state(module, recipe, CPU)
     state.module.train()
@@ -76,7 +76,7 @@ def inputs(batch: Batch) -> torch.Tensor:
     return (batch.images.float() - mean) / std
 
 
-def test_pytorch_examples_has_the_losses_of_a_plain_loop(resnet: nn.Module, batches: list[Batch]) -> None:
+def test_the_recipe_pytorch_examples_has_the_losses_of_a_plain_loop(resnet: nn.Module, batches: list[Batch]) -> None:
     plain = copy.deepcopy(resnet.double()).train()
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     expected = []
@@ -88,12 +88,12 @@ def test_pytorch_examples_has_the_losses_of_a_plain_loop(resnet: nn.Module, batc
         optimizer.step()
         expected.append(loss.item())
     found = losses_of_tench(resnet, fp32("pytorch-examples"), few)
-    assert expected[-1] < expected[0] / 2, "it learns"
+    assert expected[-1] < expected[0] / 2, "the loss must fall"
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=0)
 
 
 def numpy_losses(recipe: Resolved, spared: str, batches: list[Batch]) -> list[float]:
-    """v <- m v + lr (g + wd w), w <- w - v, in float64, on a small network; biases that are spared have no decay."""
+    """v <- m v + lr (g + wd w), w <- w - v, in float64, on a small network. spared: names without weight decay."""
     network = small_network()
     velocities = {name: np.zeros(parameter.shape) for name, parameter in network.named_parameters()}
     losses = []
@@ -124,14 +124,14 @@ def small_network() -> nn.Sequential:
 
 
 @pytest.mark.parametrize(("name", "spared"), [("mixup90", "norm"), ("mxnet-imagenet", "bias")])
-def test_nnablas_and_mxnets_recipes_follow_their_formula(name: str, spared: str, batches: list[Batch]) -> None:
+def test_recipes_of_nnabla_and_mxnet_follow_their_formula(name: str, spared: str, batches: list[Batch]) -> None:
     recipe = fp32(name)
     found = losses_of_tench(small_network(), recipe, batches, lr=0.05)
     np.testing.assert_allclose(found, numpy_losses(recipe, spared, batches), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("parts", [2, 3, 16])
-def test_a_batch_in_parts_makes_the_same_update(parts: int, batches: list[Batch]) -> None:
+def test_a_batch_in_parts_gives_the_same_update(parts: int, batches: list[Batch]) -> None:
     def trained(accumulate: int) -> dict[str, torch.Tensor]:
         torch.manual_seed(3)
         network = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE**2, 7), nn.Tanh(), nn.Linear(7, CLASSES))

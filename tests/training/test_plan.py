@@ -39,7 +39,7 @@ CPU = torch.device("cpu")
 
 
 def write_images(folder: Path, classes: str, count: int, size: tuple[int, int] = (8, 8)) -> Path:
-    """folder/CLASS/0.png, ...; the classes are words, `count` images of each. Returns the folder."""
+    """Write `count` images per class as folder/CLASS/0.png, ... (classes separated by spaces). Returns the folder."""
     for name in classes.split():
         for number in range(count):
             path = folder / name / f"{number}.png"
@@ -100,7 +100,7 @@ def test_raw_grey_pixels_make_one_channel_with_the_averaged_mean() -> None:
         ({"epochs": 10, "average": "lookahead"}, 0.95),
     ],
 )
-def test_an_average_spans_a_tenth_of_a_short_training(values: dict[str, Any], decay: float) -> None:
+def test_an_average_spans_a_tenth_of_a_short_run(values: dict[str, Any], decay: float) -> None:
     recipe = Recipe().replace(**{"average": "ema", "batch_size": 32, **values})
     assert resolve(recipe, train_of("digits"), CPU).average.average_decay == pytest.approx(decay, abs=1e-5)
 
@@ -154,7 +154,9 @@ def test_a_recipe_with_an_auto_cannot_become_a_resolved_one() -> None:
 
 
 @pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "fp32")])
-def test_bf16_is_used_if_the_hardware_has_it(monkeypatch: pytest.MonkeyPatch, has_bf16: bool, precision: str) -> None:
+def test_bf16_is_used_if_the_hardware_supports_it(
+    monkeypatch: pytest.MonkeyPatch, has_bf16: bool, precision: str
+) -> None:
     monkeypatch.setattr(plan, "has_bf16", lambda device: has_bf16)
     assert resolve(Recipe(), train_of("digits"), CPU).training.precision == precision
 
@@ -224,7 +226,7 @@ def test_cutout_of_a_bgr_network_fills_with_the_mean_in_rgb() -> None:
         ("resnet18", 3, "rgb"),
     ],
 )
-def test_a_network_with_bgr_in_its_name_takes_bgr_images_and_this_is_logged(
+def test_a_network_with_bgr_in_its_name_gets_bgr_images_and_this_is_logged(
     arch: str, channels: int, order: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "tench")
@@ -274,7 +276,7 @@ def resolved(**values: Any) -> Resolved:
 @pytest.mark.parametrize(
     ("first", "last", "start", "end"), [(160, 192, 11, 13), (160, 192, 65, 76), (128, 224, 2, 9), (96, 97, 0, 4)]
 )
-def test_training_images_grow_as_in_ffcvs_training(first: int, last: int, start: int, end: int) -> None:
+def test_training_images_grow_as_in_ffcv(first: int, last: int, start: int, end: int) -> None:
     recipe = resolved(train_size=last, ramp_from=first, ramp_epochs=(float(start), float(end)), epochs=end + 3)
     for epoch in range(end + 3):
         size = np.interp(epoch, [start, end], [first, last])
@@ -301,12 +303,12 @@ def test_a_network_for_one_size_is_refused_for_other_sizes() -> None:
     assert str(refused.value).endswith("Leave train_size and ramp_from at auto, or choose another network.")
 
 
-def test_the_border_of_a_pad_crop_is_the_recipes() -> None:
+def test_the_border_of_a_pad_crop_comes_from_the_recipe() -> None:
     recipe = resolved(train_view="pad-crop", pad=4, pad_fill="reflect", train_size=32)
     assert train_view(recipe) == PadCrop(size=32, pad=4, fill="reflect")
 
 
-def test_mxnets_augmentation_has_the_recipes_level_and_parameters() -> None:
+def test_mxnets_augmentation_uses_the_recipes_level_and_parameters() -> None:
     values = {"mxnet_level": "imagenet", "mxnet_parameters": "pca_noise=0", "train_size": 128}
     recipe = resolved(train_view="mxnet", channels=3, **values)
     assert train_view(recipe) == mxnet_augment(128, "imagenet", "pca_noise=0")
@@ -316,7 +318,7 @@ def test_mxnets_augmentation_has_the_recipes_level_and_parameters() -> None:
         assert next(loader.batches(0)).images.shape == (2, 1, 8, 8)
     batches = open_batches(train_of("digits"), small, order, channels=1, device=CPU, threads=1)
     batches.close()
-    assert isinstance(batches, Loader)  # what is small is augmented too, so nothing lives on the device
+    assert isinstance(batches, Loader)  # small images are augmented too, so nothing is kept on the device
 
 
 def test_each_value_of_mixing_and_erasing_reaches_its_parameter() -> None:
@@ -344,10 +346,10 @@ def test_batches_do_not_change_unless_the_recipe_mixes_or_erases() -> None:
     order = Order(num_rows=8, batch_size=4)
     assert (on_batch(Recipe(), order, 5).mix, on_batch(Recipe(), order, 5).erasing) == (None, None)
     defaults = on_batch(Recipe().replace(mixup=0.2, erasing=0.1), order, 5)
-    assert (defaults.mix, defaults.erasing) == (BatchMix(mixup=0.2), Erasing(prob=0.1))  # torchvision's
+    assert (defaults.mix, defaults.erasing) == (BatchMix(mixup=0.2), Erasing(prob=0.1))  # torchvision's default
 
 
-def test_a_source_is_validated_on_its_val(photo_folder: Path) -> None:
+def test_a_source_is_validated_on_its_split_val(photo_folder: Path) -> None:
     data = open_data(str(photo_folder), None, Input())
     assert data.val_name == f"{photo_folder} (val)"
     assert (len(data.train), len(data.val)) == (18, 6)
@@ -357,7 +359,7 @@ def test_a_source_is_validated_on_its_val(photo_folder: Path) -> None:
     assert data.facts["fingerprint"] == open_source(photo_folder).fingerprint
 
 
-def test_a_source_without_val_is_validated_on_its_test(tmp_path: Path) -> None:
+def test_a_source_without_val_is_validated_on_its_split_test(tmp_path: Path) -> None:
     write_images(tmp_path / "train", "a b c", 2)
     write_images(tmp_path / "test", "a b c", 1)
     data = open_data(str(tmp_path), None, Input())
@@ -413,7 +415,7 @@ def test_the_labels_of_another_source_are_matched_by_class_name(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_images(tmp_path / "mine", "a b c d", 2)
-    write_images(tmp_path / "other", "d b", 3)  # its own labels are b 0, d 1
+    write_images(tmp_path / "other", "d b", 3)  # labelled b: 0, d: 1 in that source
     with caplog.at_level(logging.INFO, "tench"):
         data = open_data(str(tmp_path / "mine"), str(tmp_path / "other"), Input())
     assert data.val_name == f"{tmp_path / 'other'} (train)"
@@ -427,7 +429,7 @@ def test_the_labels_of_another_source_are_matched_by_class_name(
     )
 
 
-def test_another_source_is_used_for_validation_by_its_own_val_or_test(tmp_path: Path) -> None:
+def test_of_another_validation_source_the_split_val_or_test_is_used(tmp_path: Path) -> None:
     write_images(tmp_path / "mine", "a b", 2)
     write_images(tmp_path / "other" / "train", "a b", 5)
     write_images(tmp_path / "other" / "val", "a b", 1)
@@ -475,7 +477,7 @@ def test_a_validation_set_of_one_class_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def found_as(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[dict[str, list[int]]], None]:
-    """Makes open_data find a dataset of two classes with these labels in its splits."""
+    """Let open_data find a dataset of two classes with these labels in its splits."""
 
     def find(labels: dict[str, list[int]]) -> None:
         splits = {

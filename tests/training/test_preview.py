@@ -58,7 +58,7 @@ def test_there_is_a_row_for_each_of_eight_images_of_all_classes(dataset: Dataset
     assert set(labels[shown_rows(dataset)]) == set(labels)
 
 
-def test_the_training_views_are_those_that_training_sees(dataset: Dataset, drawn: Image.Image) -> None:
+def test_the_training_views_match_those_used_in_training(dataset: Dataset, drawn: Image.Image) -> None:
     table = dataset.splits["train"]
     order = Order(num_rows=len(table), batch_size=4, seed=5, drop_last=False)
     lines = {row: line for line, row in enumerate(shown_rows(dataset))}
@@ -83,7 +83,7 @@ def test_alternating_flips_alternate_in_the_preview_too(dataset: Dataset, monkey
             assert np.array_equal(cell(picture, line, 2 + epoch), cell(picture, line, 1 + epoch)[:, ::-1])
 
 
-def test_the_last_column_is_torchvisions_evaluation_view(dataset: Dataset, drawn: Image.Image) -> None:
+def test_the_last_column_matches_torchvisions_evaluation_view(dataset: Dataset, drawn: Image.Image) -> None:
     import_torchvision()
     from torchvision.transforms import CenterCrop, Compose, Resize
 
@@ -105,7 +105,7 @@ def test_the_first_column_is_the_whole_image(dataset: Dataset, drawn: Image.Imag
         assert (found[:top] == 255).all()
 
 
-def test_the_class_is_written_at_the_left(
+def test_the_class_name_is_written_on_the_left(
     dataset: Dataset, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from PIL import ImageDraw
@@ -126,13 +126,13 @@ def test_grey_digits_are_shown_with_their_recipe() -> None:
     assert preview(open_source("digits"), recipe).size == (LEFT + 8 * STEP, TOP + 8 * STEP)
 
 
-def test_few_images_are_each_shown_once(photo_folder: Path) -> None:
+def test_each_of_a_few_images_is_shown_once(photo_folder: Path) -> None:
     six = open_source(photo_folder / "val")
     assert len(six.splits["train"]) == 6
     assert preview(six, RECIPE).height == TOP + 6 * STEP
 
 
-def test_without_a_train_split_the_splits_are_named(dataset: Dataset, tmp_path: Path) -> None:
+def test_without_a_train_split_the_error_names_the_splits(dataset: Dataset, tmp_path: Path) -> None:
     without = dataclasses.replace(dataset, splits={"val": dataset.splits["val"]})
     with pytest.raises(TenchError, match="has no split 'train'; it has val"):
         write_preview(tmp_path / "views.png", without, RECIPE)

@@ -33,7 +33,7 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
 def values_of(hint: Any) -> st.SearchStrategy[Any]:
-    """Any value that a field of this type can have, in range or not."""
+    """Any value that a field of this type can have, in or out of range."""
     if hint is float:
         return FINITE
     if typing.get_origin(hint) is Literal:
@@ -83,7 +83,7 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path, text: str) -> None:
     assert load_recipe(written(tmp_path, text)) == Recipe()
 
 
-def test_there_are_packaged_recipes() -> None:
+def test_packaged_recipes_exist() -> None:
     assert {"digits", "cifar-resnet"} <= set(packaged_recipes())
 
 
@@ -104,7 +104,7 @@ def test_a_packaged_recipe_has_exactly_the_values_of_its_file(name: str) -> None
     assert path.read_text(encoding="utf-8").startswith("# ")  # tench recipes shows this line
 
 
-def test_a_value_has_one_name_in_all_sections() -> None:
+def test_no_two_sections_have_a_value_of_the_same_name() -> None:
     names = [path.split(".")[1] for path, _ in Recipe().leaves()]
     assert [name for name, count in collections.Counter(names).items() if count > 1] == []
 
@@ -439,7 +439,7 @@ def test_a_file_with_a_value_out_of_range_is_refused_on_loading(tmp_path: Path) 
         ("1 step", 1),
         (" 2  epochs ", 20),
         ("0 epochs", 0),
-        ("23 %", 16),  # of 70 steps 16.1
+        ("23 %", 16),  # 16.1 of 70 steps
         ("100%", 70),
         ("1e300 steps", 10**9),
     ],
@@ -458,7 +458,7 @@ def test_an_invalid_duration_is_refused(text: str) -> None:
     assert str(refused.value) == expected
 
 
-def test_an_unknown_recipe_lists_the_nearest_and_all() -> None:
+def test_the_error_for_an_unknown_recipe_lists_the_nearest_and_all() -> None:
     with pytest.raises(UsageError) as refused:
         load_recipe("digit")
     assert str(refused.value) == (
@@ -498,7 +498,7 @@ def test_checking_a_valid_recipe_does_not_change_it() -> None:
 
 
 def alias_bomb(merge: bool) -> str:
-    """Nine levels, each of which repeats the one before nine times."""
+    """Nine levels, each of which repeats the previous one nine times."""
     lines = ["- &a {x: 1}" if merge else "- &a [x, x, x, x, x, x, x, x, x]"]
     for before, name in zip("abcdefgh", "bcdefghi", strict=True):
         repeated = ", ".join([f"*{before}"] * 9)
@@ -536,7 +536,7 @@ def test_a_recipe_with_a_few_aliases_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{}: {{a: 1}}", "training: {{{}: 1}}", "training: {{epochs: {}}}", "like: {}", "{}"])
-def test_an_error_in_a_recipe_is_short_whatever_was_found(tmp_path: Path, text: str) -> None:
+def test_an_error_in_a_recipe_is_short_whatever_the_recipe_contains(tmp_path: Path, text: str) -> None:
     for long in ("a" * 10_000, "[" + "x, " * 900 + "x]"):
         if text.startswith("{}:") and long.startswith("["):
             continue
@@ -556,7 +556,7 @@ def test_a_recipe_of_many_megabytes_or_a_pipe_is_refused(tmp_path: Path) -> None
     ("word", "compiled", "nesterov"),
     [("on", "on", True), ("off", "off", False), ("'on'", "on", True), ('"off"', "off", False)],
 )
-def test_on_and_off_are_words_or_booleans_as_the_field_wants(
+def test_on_and_off_are_words_or_booleans_depending_on_the_field(
     tmp_path: Path, word: str, compiled: str, nesterov: bool
 ) -> None:
     recipe = load_recipe(written(tmp_path, f"training: {{compile: {word}}}\noptimizer: {{nesterov: {word}}}"))
@@ -567,11 +567,11 @@ def test_on_and_off_are_words_or_booleans_as_the_field_wants(
 @pytest.mark.parametrize(
     ("word", "value"), [("yes", True), ("No", False), ("OFF", False), ("true", True), ("False", False), ("TRUE", True)]
 )
-def test_every_boolean_of_yaml_is_one_in_a_recipe(tmp_path: Path, word: str, value: bool) -> None:
+def test_every_yaml_boolean_is_a_boolean_in_a_recipe(tmp_path: Path, word: str, value: bool) -> None:
     assert load_recipe(written(tmp_path, f"training: {{drop_last: {word}}}")).training.drop_last is value
 
 
-def test_a_number_is_a_word_if_the_field_takes_only_that_word(tmp_path: Path) -> None:
+def test_a_number_is_read_as_a_word_if_the_field_accepts_only_words(tmp_path: Path) -> None:
     assert load_recipe(written(tmp_path, "input: {mxnet_level: 2}")).input.mxnet_level == "2"
 
 
@@ -607,7 +607,7 @@ def test_a_repeated_key_is_an_error_at_every_level(tmp_path: Path, text: str, ke
         ("digits", {"image_size": 16}, {"eval_resize": 16, "train_size": "auto", "short_side": (256, 480)}),
     ],
 )
-def test_the_sizes_of_a_recipe_follow_another_image_size(
+def test_the_other_sizes_of_a_recipe_follow_a_new_image_size(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, base: str, given: dict[str, int], sizes: dict[str, Any]
 ) -> None:
     of_base = load_recipe(base)
@@ -657,5 +657,5 @@ def test_a_recipe_of_another_type_is_a_usage_error(value: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "shown"), [("1 epochs", "1 epoch"), ("0.5 epochs", "0.5 epochs"), ("1 steps", "1 step"), ("10%", "10 %")]
 )
-def test_a_duration_is_printed_as_people_write_it(text: str, shown: str) -> None:
+def test_a_duration_is_printed_in_its_usual_form(text: str, shown: str) -> None:
     assert str(Duration.parse(text, "warmup")) == shown

@@ -1,4 +1,4 @@
-"""Recomputed blocks against the same network that keeps everything."""
+"""Recomputed blocks compared with the same network that keeps all activations."""
 
 import copy
 
@@ -11,9 +11,9 @@ from tench.models import create
 from tench.training.recompute import recompute_blocks
 
 ARCHS = {"resnet50": 16, "mobilenet_v3_small": 11, "convnext_tiny": 18, "timm:vit_tiny_patch16_224": 12, "swin_t": 15}
-"""With their blocks: of swin_t 12 and the 3 that merge patches between its stages."""
+"""Networks and their numbers of blocks. swin_t has 12, and 3 that merge patches between its stages."""
 BY_NAME = "timm:eva02_tiny_patch14_224"
-"""Gives its blocks the positions by name."""
+"""A network that passes its blocks the positions by name."""
 
 
 def network(arch: str, size: int = 32) -> nn.Module:
@@ -22,7 +22,7 @@ def network(arch: str, size: int = 32) -> nn.Module:
 
 
 def both(arch: str, size: int = 32) -> tuple[nn.Module, nn.Module, int]:
-    """(the network, the same with recomputed blocks, how many those are)"""
+    """(the network, the same network with recomputed blocks, the number of recomputed blocks)"""
     kept = network(arch, size)
     recomputed = copy.deepcopy(kept)
     return kept, recomputed, recompute_blocks(recomputed, arch)
@@ -39,7 +39,7 @@ def backward(module: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, dic
 
 
 def saved_bytes(module: nn.Module, images: torch.Tensor) -> int:
-    """What the forward pass keeps for the backward pass beside the parameters, each storage counted once."""
+    """Bytes that the forward pass keeps for the backward pass besides the parameters. Each storage is counted once."""
     own = {one.untyped_storage().data_ptr() for one in module.parameters()}
     storages: dict[int, torch.UntypedStorage] = {}
 
@@ -106,7 +106,7 @@ def test_nothing_is_recomputed_in_evaluation_mode() -> None:
 
 
 def test_a_copy_computes_with_its_own_weights() -> None:
-    """As the average of the weights is one, and what is tried with torch.compile."""
+    """The weight average is such a copy, and so is the network that is tried with torch.compile."""
     _, recomputed, _ = both("resnet20")
     other = copy.deepcopy(recomputed)
     images = torch.randn(2, 3, 32, 32)

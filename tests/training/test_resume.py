@@ -1,4 +1,4 @@
-"""A run continues with the same recipe; its number of epochs may change if the steps so far would be the same."""
+"""A run resumes with the same recipe. The number of epochs may change if the steps so far would be the same."""
 
 import json
 import logging
@@ -53,14 +53,14 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("kind", GROWING)
-def test_a_finished_run_with_more_epochs_ends_like_one_planned_for_them(kind: str, tmp_path: Path) -> None:
+def test_a_finished_run_extended_by_epochs_ends_like_one_planned_for_them(kind: str, tmp_path: Path) -> None:
     values = GROWING[kind]
     train(tmp_path / "grown", **values)
     train(tmp_path / "grown", **values, epochs=4)
     assert_same_outcome(tmp_path / "grown", train(tmp_path / "planned", **values, epochs=4))
 
 
-def test_a_killed_run_with_more_epochs_ends_like_one_planned_for_them(
+def test_a_killed_run_extended_by_epochs_ends_like_one_planned_for_them(
     tmp_path: Path, kill_before: Callable[[int], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = train(tmp_path / "planned", epochs=3)
@@ -76,7 +76,7 @@ def test_a_killed_run_with_more_epochs_ends_like_one_planned_for_them(
     )
 
 
-def test_the_number_of_epochs_may_shrink_to_those_taken(tmp_path: Path, kill_before: Callable[[int], None]) -> None:
+def test_the_number_of_epochs_may_be_reduced_to_those_taken(tmp_path: Path, kill_before: Callable[[int], None]) -> None:
     kill_before(8)
     with pytest.raises(Killed):
         train(tmp_path / "shrunk", epochs=5)
@@ -164,7 +164,7 @@ def test_a_value_that_was_auto_may_stay_auto_or_become_explicit(tmp_path: Path) 
     assert train(run) == train(run, eval_resize=8) == fit(run=run, options=OPTIONS).folder == run
 
 
-def test_a_run_restarted_with_its_own_recipe_still_knows_what_was_auto(
+def test_a_run_restarted_with_its_own_recipe_still_records_what_was_auto(
     tmp_path: Path, kill_before: Callable[[int], None]
 ) -> None:
     kill_before(0)

@@ -47,7 +47,7 @@ def equal(ours: list[float], theirs: list[float]) -> None:
 
 @pytest.mark.parametrize(("warmup", "steps"), [("2 epochs", 14), ("1 epoch", 7), ("5 steps", 5), ("1 steps", 1)])
 @pytest.mark.parametrize("start", [0.01, 0.5, 1.0])
-def test_the_warm_up_is_torchs_linear(warmup: str, steps: int, start: float) -> None:
+def test_the_warm_up_matches_torchs_linear(warmup: str, steps: int, start: float) -> None:
     ours = rates_of_tench(lr=0.3, epochs=4, schedule="constant", warmup=warmup, warmup_from=start)
     equal(ours, rates_of_torch(lambda optimizer: LinearLR(optimizer, start, 1.0, steps), 28, 0.3))
 
@@ -59,7 +59,7 @@ def test_a_warm_up_from_0_starts_at_0() -> None:
 
 @pytest.mark.parametrize(("warmup", "steps"), [("0 epochs", 0), ("2 epochs", 14), ("5 steps", 5)])
 @pytest.mark.parametrize("final", [0.0, 0.001])
-def test_cosine_is_torchs_over_the_steps_after_the_warm_up(warmup: str, steps: int, final: float) -> None:
+def test_cosine_matches_torch_over_the_steps_after_the_warm_up(warmup: str, steps: int, final: float) -> None:
     ours = rates_of_tench(lr=0.3, epochs=5, schedule="cosine", warmup=warmup, final_lr=final)
     left = 35 - steps
     equal(ours[steps:], rates_of_torch(lambda optimizer: CosineAnnealingLR(optimizer, left, final), left, 0.3))
@@ -69,7 +69,7 @@ def test_cosine_is_torchs_over_the_steps_after_the_warm_up(warmup: str, steps: i
 
 @pytest.mark.parametrize("power", [1.0, 2.0, 0.5])
 @pytest.mark.parametrize(("warmup", "steps"), [("0 steps", 0), ("1 epochs", 7)])
-def test_polynomial_is_torchs_over_the_steps_after_the_warm_up(warmup: str, steps: int, power: float) -> None:
+def test_polynomial_matches_torch_over_the_steps_after_the_warm_up(warmup: str, steps: int, power: float) -> None:
     ours = rates_of_tench(lr=0.3, epochs=5, schedule="polynomial", warmup=warmup, power=power)
     left = 35 - steps
     equal(ours[steps:], rates_of_torch(lambda optimizer: PolynomialLR(optimizer, left, power), left, 0.3))
@@ -83,13 +83,13 @@ def test_polynomial_falls_to_the_final_learning_rate() -> None:
 
 @pytest.mark.parametrize(("every", "steps"), [("2 epochs", 14), ("1 epoch", 7), ("0.5 epochs", 4), ("3 steps", 3)])
 @pytest.mark.parametrize("gamma", [0.1, 0.5, 1.0])
-def test_step_is_torchs(every: str, steps: int, gamma: float) -> None:
+def test_step_matches_torch(every: str, steps: int, gamma: float) -> None:
     ours = rates_of_tench(lr=0.3, epochs=5, schedule="step", step_every=every, gamma=gamma)
     equal(ours, rates_of_torch(lambda optimizer: StepLR(optimizer, steps, gamma), 35, 0.3))
 
 
 @pytest.mark.parametrize(("every", "steps"), [("2 epochs", 14), ("3 steps", 3)])
-def test_exponential_is_torchs_with_gamma_spread_over_the_time_of_a_drop(every: str, steps: int) -> None:
+def test_exponential_matches_torch_with_gamma_spread_over_the_interval_of_a_drop(every: str, steps: int) -> None:
     ours = rates_of_tench(lr=0.3, epochs=5, schedule="exponential", step_every=every, gamma=0.1)
     equal(ours, rates_of_torch(lambda optimizer: ExponentialLR(optimizer, 0.1 ** (1 / steps)), 35, 0.3))
 
@@ -101,7 +101,7 @@ def test_drops_are_counted_from_the_start_whatever_the_warm_up(schedule: str) ->
     assert warmed[7:] == plain[7:]
 
 
-def test_constant_is_torchs() -> None:
+def test_constant_matches_torch() -> None:
     equal(
         rates_of_tench(lr=0.3, epochs=2, schedule="constant"),
         rates_of_torch(lambda optimizer: ConstantLR(optimizer, 1.0, 1), 14, 0.3),
@@ -114,11 +114,11 @@ def test_a_warm_up_as_long_as_the_training_only_rises() -> None:
     assert max(rates) < 0.3
 
 
-# Courses that change once an epoch, begin elsewhere or wait, against the programs that have them
+# Schedules that change once per epoch, begin elsewhere or hold, compared with the programs that have them
 
 
 def by_epoch(**values: Any) -> list[float]:
-    """The learning rate of each epoch, which all its steps have."""
+    """The learning rate of each epoch, after checking that all its steps have the same."""
     rates = rates_of_tench(schedule_per="epoch", **values)
     epochs = [rates[first : first + STEPS_PER_EPOCH] for first in range(0, len(rates), STEPS_PER_EPOCH)]
     assert all(len(set(epoch)) == 1 for epoch in epochs)
@@ -127,7 +127,7 @@ def by_epoch(**values: Any) -> list[float]:
 
 @pytest.mark.parametrize(("schedule_from", "prefix"), [("start", False), ("warmup", True)])
 @pytest.mark.parametrize("warmup", [0, 3])
-def test_by_epoch_cosine_is_timms(schedule_from: str, prefix: bool, warmup: int) -> None:
+def test_cosine_by_epoch_matches_timm(schedule_from: str, prefix: bool, warmup: int) -> None:
     import_timm()
     from timm.scheduler import CosineLRScheduler
 
@@ -145,12 +145,12 @@ def test_by_epoch_cosine_is_timms(schedule_from: str, prefix: bool, warmup: int)
 
 
 def in_sequence(first: LRScheduler, second: LRScheduler, at: int) -> list[float]:
-    """Of torch's SequentialLR in 10 steps."""
+    """The learning rates of torch's SequentialLR in 10 steps."""
     optimizer = first.optimizer
     scheduler = SequentialLR(optimizer, [first, second], milestones=[at])
     rates = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # it gives its members an epoch, which they are not to be given
+        warnings.simplefilter("ignore", UserWarning)  # it passes its members an epoch, which is deprecated
         for _ in range(10):
             rates.append(optimizer.param_groups[0]["lr"])
             optimizer.step()
@@ -158,7 +158,7 @@ def in_sequence(first: LRScheduler, second: LRScheduler, at: int) -> list[float]
     return rates
 
 
-def test_by_epoch_a_warm_up_and_cosine_are_torchvisions() -> None:
+def test_a_warm_up_and_cosine_by_epoch_match_torchvision() -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
     theirs = in_sequence(LinearLR(optimizer, 0.01, 1.0, 4), CosineAnnealingLR(optimizer, 6, 1e-4), at=4)
     equal(by_epoch(lr=0.3, epochs=10, schedule="cosine", warmup="4 epochs", warmup_from=0.01, final_lr=1e-4), theirs)
@@ -173,7 +173,7 @@ def test_hold_keeps_the_peak_and_the_curve_covers_the_remaining_steps() -> None:
 
 
 @pytest.mark.parametrize("milestones", [(2.0, 4.0), (1.0,), (0.0, 3.0), (1.5, 2.5, 9.0)])
-def test_milestones_are_those_of_torchs_multisteplr(milestones: tuple[float, ...]) -> None:
+def test_milestones_match_torchs_multisteplr(milestones: tuple[float, ...]) -> None:
     ours = rates_of_tench(lr=0.3, epochs=5, schedule="step", milestones=milestones, step_every="1 epochs", gamma=0.2)
     steps = [round(STEPS_PER_EPOCH * epoch) for epoch in milestones]
     theirs = rates_of_torch(lambda optimizer: MultiStepLR(optimizer, [step for step in steps if step], 0.2), 35, 0.3)

@@ -1,4 +1,4 @@
-"""What changes while training: saved and taken up again, it ends as if there had been no break."""
+"""The state that changes during training: after saving and resuming, training ends as if uninterrupted."""
 
 import json
 from collections.abc import Callable
@@ -71,11 +71,11 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_killed_training_of_any_kind_ends_the_same_after_resuming(
+def test_a_killed_run_of_any_kind_ends_the_same_after_resuming(
     kind: str, tmp_path: Path, kill_before: Callable[[int], None]
 ) -> None:
     expected = train(tmp_path / "undisturbed", **KINDS[kind])
-    for step in (4, 9):  # before and after what changes at step 5, in both epochs
+    for step in (4, 9):  # before and after the change at step 5, in both epochs
         run = tmp_path / f"killed at {step}"
         kill_before(step)
         with pytest.raises(Killed):
@@ -85,7 +85,7 @@ def test_a_killed_training_of_any_kind_ends_the_same_after_resuming(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_of_these_kinds_changes_the_weights(kind: str, tmp_path: Path) -> None:
+def test_each_kind_of_run_changes_the_weights(kind: str, tmp_path: Path) -> None:
     plain = train(tmp_path / "plain")
     assert not equal_in_all(
         load_file(train(tmp_path / "kind", **KINDS[kind]) / "best.safetensors"), load_file(plain / "best.safetensors")
@@ -94,7 +94,7 @@ def test_each_of_these_kinds_changes_the_weights(kind: str, tmp_path: Path) -> N
 
 @pytest.fixture
 def after_each_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[State], None]], None]:
-    """Calls a function with the state after each step; the step is then not counted yet."""
+    """Call a function with the state after each step, before the step is counted."""
 
     def set_up(call: Callable[[State], None]) -> None:
         def train_step(state: State, *rest: Any) -> None:
@@ -106,7 +106,7 @@ def after_each_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Stat
     return set_up
 
 
-def test_the_average_matches_torchs_and_is_validated_and_saved_while_the_raw_weights_train_on(
+def test_the_average_matches_torch_and_is_validated_and_saved_while_the_raw_weights_train_on(
     tmp_path: Path, after_each_step: Callable[[Callable[[State], None]], None]
 ) -> None:
     average: AveragedModel | None = None
@@ -137,7 +137,7 @@ def test_after_lookaheads_last_step_the_network_is_the_average(tmp_path: Path) -
     floats = [tensor for tensor in saved["model"].values() if tensor.is_floating_point()]
     average = saved["average"]["average"]
     assert len(floats) == len(average)
-    for tensor in floats:  # parameters come first there, and here they stand beside the buffers of their layer
+    for tensor in floats:  # the average lists all parameters first, the model lists them layer by layer
         assert any(torch.equal(tensor, other) for other in average)
 
 
@@ -178,7 +178,7 @@ def test_without_a_running_average_the_network_itself_is_evaluated(average: str)
 # Parts of epochs
 
 
-def test_the_last_epoch_may_be_partial_and_is_validated(tmp_path: Path) -> None:
+def test_a_partial_last_epoch_is_validated(tmp_path: Path) -> None:
     epochs = Run(train(tmp_path, epochs=1.5)).metrics("epoch")
     assert [(record["epoch"], record["step"], record["val_images"]) for record in epochs] == [(1, 7, 30), (2, 11, 30)]
 
@@ -196,7 +196,7 @@ def test_the_last_batch_of_an_epoch_is_left_out_unless_the_recipe_keeps_it(
     assert totals[:steps] == [min(8 * count, seen) for count in range(1, steps + 1)]
 
 
-# Options of the network and of the evaluation, in the files of a run
+# Options of the network and of evaluation, stored in the files of a run
 
 
 @pytest.mark.parametrize("test_time", ["mirror", "mirror-shift", "ten-crop"])
@@ -214,12 +214,12 @@ def test_a_run_is_evaluated_as_it_was_validated(tmp_path: Path, test_time: str) 
     assert plain.loss != pytest.approx(epoch["val_loss"], rel=1e-4)
 
 
-# What a stranger's or a damaged checkpoint may hold
+# Invalid values in a checkpoint from somebody else or a damaged one
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The state of a run with momentum and an average, as it was saved."""
+    """The saved state of a run with momentum and an average."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TENCH_CACHE", str(folder / "cache"))
@@ -238,7 +238,7 @@ def fresh_state() -> State:
 
 
 def put(tree: dict[Any, Any], path: list[Any], value: Any) -> dict[Any, Any]:
-    """A copy of nested dictionaries with a value at a path; `...` removes it."""
+    """A copy of nested dictionaries with a value at a path; the value `...` removes the entry."""
     new = dict(tree)
     if len(path) > 1:
         new[path[0]] = put(tree[path[0]], path[1:], value)
@@ -290,7 +290,7 @@ WRONG: list[tuple[list[Any], Any, str]] = [
 
 
 @pytest.mark.parametrize(("path", "value", "reason"), WRONG, ids=lambda one: str(one)[:50])
-def test_the_error_about_a_checkpoint_with_invalid_values_names_the_key(
+def test_the_error_for_a_checkpoint_with_invalid_values_names_the_key(
     finished: dict[str, Any], path: list[Any], value: Any, reason: str
 ) -> None:
     state = fresh_state()
@@ -307,7 +307,7 @@ def test_a_file_that_is_not_a_checkpoint_is_refused(saved: Any) -> None:
 
 
 def test_an_expanded_momentum_tensor_gets_its_own_memory(finished: dict[str, Any]) -> None:
-    """A tensor may have any shape and one number in memory; a fused update would write past it."""
+    """A tensor of any shape may have only one number in memory, and a fused update would write past it."""
     state = fresh_state()
     one = torch.full((1,), 0.25).expand(6 * 27).view(6, 3, 3, 3)
     assert one.untyped_storage().nbytes() == 4

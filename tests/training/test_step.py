@@ -156,7 +156,7 @@ def test_half_precision_computes_in_half_and_keeps_fp32_weights(precision: str) 
 
 
 class NotFiniteAt(nn.Module):
-    """The network, whose logits are not finite at some calls (counted from 0)."""
+    """The network with logits that are not finite in some calls (counted from 0)."""
 
     def __init__(self, network: nn.Module, calls: set[int], value: float) -> None:
         super().__init__()
@@ -229,7 +229,7 @@ def test_a_batch_in_parts_matches_a_plain_loop_that_accumulates_gradients(parts:
         optimizer.zero_grad()
         images = normalise_for(recipe)(batch.images)
         for part, labels in zip(images.chunk(parts), batch.labels.chunk(parts), strict=True):
-            logits = theirs(part)  # batch norms see the part
+            logits = theirs(part)  # batch norms see a single part
             if recipe.training.loss == "bce":
                 losses = F.binary_cross_entropy_with_logits(logits, F.one_hot(labels, 5).float(), reduction="sum") / 5
             else:
@@ -263,7 +263,7 @@ def test_an_incomplete_batch_has_fewer_parts_not_smaller_ones(images: int, parts
     assert num_parts(images, RECIPE.replace(batch_size=64, accumulate=4).training) == parts
 
 
-def test_a_finite_loss_is_no_error_and_without_images_all_totals_are_zero() -> None:
+def test_a_finite_loss_is_not_an_error_and_without_images_all_totals_are_zero() -> None:
     state = new_state(small_network(), RECIPE, CPU)
     assert read_totals(state) == (0.0, 0.0, 0)
     assert read_totals(trained(RECIPE.replace(lr=0.01), small_network()))[2] == 160
@@ -279,14 +279,14 @@ def test_dropout_is_a_function_of_the_seed_and_the_step() -> None:
         recipe = RECIPE.replace(seed=seed)
         state = new_state(network, recipe, CPU)
         state.step = step
-        torch.rand(step * 11 + 1)  # what was drawn before does not count
+        torch.rand(step * 11 + 1)  # earlier random numbers have no influence
         train_step(state, next(batches(1)), 0.01, recipe, normalise_for(recipe))
         return seen[0]
 
     assert torch.equal(logits_of_step(5, 8), logits_of_step(5, 8))
     assert not torch.equal(logits_of_step(5, 8), logits_of_step(5, 9))
     assert not torch.equal(logits_of_step(5, 8), logits_of_step(6, 8))
-    assert not torch.equal(logits_of_step(5, 8), logits_of_step(6, 7))  # nor one step behind another seed
+    assert not torch.equal(logits_of_step(5, 8), logits_of_step(6, 7))  # seed + 1 at the step before is different too
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -302,13 +302,13 @@ def test_dropout_is_a_function_of_the_seed_and_the_step() -> None:
         *({"optimizer": name} for name in ("lamb", "lars", "adamw", "rmsprop", "rmsprop-tf", "muon")),
     ],
 )
-def test_a_step_does_not_wait_for_the_gpu(values: dict[str, Any]) -> None:
+def test_a_step_does_not_synchronise_with_the_gpu(values: dict[str, Any]) -> None:
     cuda = torch.device("cuda")
     recipe = RECIPE.replace(lr=0.01, **values)
     state = new_state(small_network(), recipe, cuda)
     normalise = make_normalise(recipe, cuda)
     on_gpu = [batch.to(cuda) for batch in batches(4)]
-    train_step(state, on_gpu[0], 0.01, recipe, normalise)  # the first one sets libraries up
+    train_step(state, on_gpu[0], 0.01, recipe, normalise)  # the first step initialises libraries
     torch.cuda.set_sync_debug_mode("error")
     try:
         for batch in on_gpu[1:]:

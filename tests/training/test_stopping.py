@@ -1,4 +1,4 @@
-"""Stopping by signal; what a run does then is in test_fit.py."""
+"""Stopping by signal. test_fit.py tests what a run does then."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from tench.training.stopping import stop_signals
 
 @pytest.fixture
 def _sigint_ignored() -> Iterator[None]:
-    """As in a background job of a shell."""
+    """Ignore SIGINT, as in a background job of a shell."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     yield
     signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""The scalars of a run, read back by TensorBoard's own reader; without the package, its refusal."""
+"""The scalars of a run, read back by TensorBoard's own reader, and the error if the package is missing."""
 
 import importlib.util
 from collections import defaultdict
@@ -24,7 +24,7 @@ SMALL = Recipe().replace(arch="mlp", image_size=8, channels=1, epochs=2, batch_s
 
 
 def scalars(run: Run) -> dict[str, list[tuple[int, float]]]:
-    """(step, value) of every tag."""
+    """(step, value) pairs by tag, as TensorBoard reads them."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(run.folder / "tensorboard"), size_guidance={"scalars": 0})
@@ -35,7 +35,7 @@ def scalars(run: Run) -> dict[str, list[tuple[int, float]]]:
 
 
 def expected(run: Run) -> dict[str, list[tuple[int, float]]]:
-    """The same from metrics.jsonl: a step's first line that has the value."""
+    """The same from metrics.jsonl, using the first line of a step that has the value."""
     names = {
         "train_loss": "train/loss",
         "train_top1": "train/top1",
@@ -55,7 +55,7 @@ def expected(run: Run) -> dict[str, list[tuple[int, float]]]:
 
 
 def same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Equal up to float32."""
+    """Whether the scalars are equal in float32."""
     return list(found) == list(wanted) and all(
         [step for step, _ in found[tag]] == [step for step, _ in wanted[tag]]
         and [value for _, value in found[tag]] == pytest.approx([value for _, value in wanted[tag]], rel=1e-6)
@@ -64,7 +64,7 @@ def same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
 
 
 @needs_tensorboard
-def test_the_scalars_are_those_of_the_log(tmp_path: Path) -> None:
+def test_the_scalars_match_the_log(tmp_path: Path) -> None:
     options = TrainOptions(device="cpu", log_every=3, tensorboard=True)
     run = fit("digits", recipe=SMALL, run=tmp_path / "run", options=options)
     wanted = expected(run)
@@ -76,13 +76,13 @@ def test_the_scalars_are_those_of_the_log(tmp_path: Path) -> None:
 
 
 @needs_tensorboard
-def test_a_killed_and_continued_run_has_no_step_twice(tmp_path: Path) -> None:
+def test_a_killed_and_resumed_run_has_no_step_twice(tmp_path: Path) -> None:
     run = Run(tmp_path)
     step = {"kind": "step", "epoch": 1, "lr": 0.1, "train_loss": 2.5}
     with tensorboard(run, 0) as logged:
         for number in (2, 4, 6):
             logged.log(**step, step=number)
-    run.forget_after(4, 0)  # the checkpoint's
+    run.forget_after(4, 0)  # the step of the checkpoint
     with tensorboard(run, 4) as logged:
         logged.log(**(step | {"train_loss": 1.5}), step=6)
         logged.log(kind="epoch", step=8, epoch=1, train_loss=1.25, val_top1=0.5, val_images=10, seconds=7.5)
@@ -94,11 +94,11 @@ def test_a_killed_and_continued_run_has_no_step_twice(tmp_path: Path) -> None:
 
 
 @needs_tensorboard
-def test_a_killed_and_continued_training_has_the_scalars_of_its_log(
+def test_the_scalars_of_a_killed_and_resumed_run_match_its_log(
     tmp_path: Path, kill_before: Callable[[int], None]
 ) -> None:
     options = TrainOptions(device="cpu", threads=1, log_every=2, save_every_seconds=600.0, tensorboard=True)
-    kill_before(17)  # of 22, with log lines after the only checkpoint, that of the first epoch's end
+    kill_before(17)  # of 22 steps: there are log lines after the only checkpoint, at the end of the first epoch
     with pytest.raises(Killed):
         fit("digits", recipe=SMALL, run=tmp_path, options=options)
     run = fit("digits", recipe=SMALL, run=tmp_path, options=options)
@@ -146,7 +146,7 @@ def test_a_missing_package_is_reported_before_the_training_starts() -> None:
     TrainOptions()
 
 
-def test_a_run_without_tensorboard_has_no_such_folder(tmp_path: Path) -> None:
+def test_a_run_without_the_option_has_no_tensorboard_folder(tmp_path: Path) -> None:
     recipe = SMALL.replace(epochs=1)
     run = fit("digits", recipe=recipe, run=tmp_path / "run", options=TrainOptions(device="cpu"))
     assert not (run.folder / "tensorboard").exists()

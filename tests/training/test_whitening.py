@@ -1,4 +1,4 @@
-"""A network that begins with a whitening layer takes it from the training images, once."""
+"""A whitening layer at the start of a network is computed from the training images, once."""
 
 import itertools
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def train(run: Path, **values: Any) -> Path:
 
 
 def filters_of_numpy() -> np.ndarray[Any, Any]:
-    """Of 2x2 patches of all training images: eigenvectors over the root of their eigenvalues + 5e-4, largest first."""
+    """Eigenvectors of the 2x2 patches of all training images, divided by sqrt(eigenvalue + 5e-4), largest first."""
     table = tench.open_source(SOURCE).splits["train"]
     assert QUICK.input.mean != "auto"
     assert QUICK.input.std != "auto"
@@ -54,7 +54,7 @@ def test_the_filters_computed_from_the_training_images_are_kept_to_the_end_with_
     assert saved.shape == (24, 12)
     assert np.array_equal(saved[12:], -saved[:12])
     cosine = (saved[:12] * expected).sum(axis=1) / np.linalg.norm(expected, axis=1) ** 2
-    np.testing.assert_allclose(np.abs(cosine), 1, atol=1e-3)  # the sign of an eigenvector is open
+    np.testing.assert_allclose(np.abs(cosine), 1, atol=1e-3)  # the sign of an eigenvector is arbitrary
 
 
 def test_a_killed_run_continues_with_the_same_filters(tmp_path: Path, kill_before: Callable[[int], None]) -> None:
@@ -65,8 +65,8 @@ def test_a_killed_run_continues_with_the_same_filters(tmp_path: Path, kill_befor
     assert_same_outcome(train(tmp_path / "killed"), expected)
 
 
-def test_starting_weights_bring_their_own_filters(tmp_path: Path) -> None:
-    """The layers behind were trained with those, and other images have others."""
+def test_the_filters_of_starting_weights_are_kept(tmp_path: Path) -> None:
+    """The layers after the filters were trained with them, and other images would give other filters."""
     first = train(tmp_path / "first")
     other = SOURCE.replace("classes=4", "classes=3")
     recipe = QUICK.replace(weights=str(first))

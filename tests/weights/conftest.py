@@ -1,4 +1,4 @@
-"""The caches in which torchvision and timm look for the weights that they publish."""
+"""The caches where torchvision and timm look for their published weights."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def torch_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The cache of torch.hub, empty, and no way to download: a closed port in place of a proxy."""
+    """An empty cache of torch.hub. Downloads fail, because the proxy is a closed port."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     for name in ("http_proxy", "https_proxy", "no_proxy"):
         monkeypatch.setenv(name, "" if name == "no_proxy" else "http://127.0.0.1:9")
@@ -19,7 +19,7 @@ def torch_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The cache of Hugging Face's hub, empty and offline."""
+    """An empty cache of the Hugging Face hub, in offline mode."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     return tmp_path

@@ -1,4 +1,4 @@
-"""Weights in a cache of Hugging Face's hub, as if they had been downloaded."""
+"""Put weights into a cache of the Hugging Face hub, as if they had been downloaded."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A network for a loop of one's own, with fresh or trained weights, and a note on everything that was changed."""
+"""A network for a custom loop, with fresh or trained weights, and a log line on everything that was changed."""
 
 import logging
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_fresh_weights_equal_the_librarys_initialisation() -> None:
     assert ours.training
 
 
-def test_the_network_has_its_usual_size_and_classes_by_default() -> None:
+def test_by_default_the_network_has_its_usual_size_and_classes() -> None:
     import_torchvision()
     from torchvision.models import resnet18
 
@@ -57,7 +57,7 @@ def test_adapting_the_stem_to_small_images_is_logged(notes: pytest.LogCaptureFix
     ]
 
 
-def test_weights_of_a_run_give_the_runs_predictions(run: Path, notes: pytest.LogCaptureFixture) -> None:
+def test_weights_of_a_run_give_the_predictions_of_the_run(run: Path, notes: pytest.LogCaptureFixture) -> None:
     model = tench.create_model("resnet20", tench.open_source("digits").classes, pretrained=run, channels=1).eval()
     assert "Weights: Head (head: 10 classes) kept: the classes are the same." in notes.messages
     classifier = tench.load(run)

@@ -111,7 +111,7 @@ def test_an_average_is_used_instead_of_the_weights_and_a_note_says_so(
 
 @pytest.mark.parametrize("average", [None, {}, {"average": [torch.ones(2)]}])
 def test_without_an_average_by_name_the_weights_are_used(tmp_path: Path, network: nn.Module, average: Any) -> None:
-    """None and a lookahead's are in checkpoints of tench."""
+    """Checkpoints of tench have no average, or that of a lookahead."""
     torch.save({"model": network.state_dict(), "average": average}, tmp_path / "w.pth")
     found = read_state(tmp_path / "w.pth")
     assert_same(found.state, network.state_dict())
@@ -136,7 +136,7 @@ def test_a_prefix_of_only_some_names_within_a_part_is_kept(tmp_path: Path) -> No
     assert_same(read_state(tmp_path / "w.pth").state, state)
 
 
-def test_the_files_name_for_the_network_is_returned(tmp_path: Path, network: nn.Module) -> None:
+def test_the_name_of_the_network_in_the_file_is_returned(tmp_path: Path, network: nn.Module) -> None:
     torch.save(WRAPPED["pytorch/examples"](network.state_dict()), tmp_path / "w.pth.tar")
     torch.save(network.state_dict(), tmp_path / "w.pth")
     assert read_state(tmp_path / "w.pth.tar").arch == "resnet18"
@@ -176,11 +176,11 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
         "). Reading that could run code, so it was not read. If you trust the file, load it with PyTorch and save only "
         'the weights: torch.save(model.state_dict(), "weights.pth").'
     )
-    torch.load(path, weights_only=False)  # the file was a live one
+    torch.load(path, weights_only=False)  # the pickle really runs code
     assert target.exists()
 
 
-def test_a_whole_model_is_refused_by_the_name_of_its_class(tmp_path: Path, network: nn.Module) -> None:
+def test_a_pickled_model_is_refused_with_the_name_of_its_class(tmp_path: Path, network: nn.Module) -> None:
     torch.save(network, tmp_path / "w.pth")
     with pytest.raises(
         TenchError, match=r"w\.pth contains more than weights \(torch\.nn\.modules\.container\.Sequential"
@@ -242,7 +242,7 @@ def test_a_damaged_safetensors_file_is_refused(tmp_path: Path) -> None:
         (torch.ones(3), "contains a value of type Tensor, not weights by name"),
     ],
 )
-def test_the_error_about_a_file_without_named_weights_gives_its_content(
+def test_the_error_about_a_file_without_named_weights_describes_its_content(
     tmp_path: Path, content: Any, says: str
 ) -> None:
     torch.save(content, tmp_path / "w.pth")
@@ -266,7 +266,7 @@ def test_a_file_that_contains_itself_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_nested_a_hundred_thousand_deep_is_refused(tmp_path: Path) -> None:
-    """Written as opcodes, for pickle itself does not nest so deeply: lists in lists, and a memo of each."""
+    """Written as opcodes, because pickle itself cannot nest so deeply: lists in lists, each with a memo."""
     path = tmp_path / "deep.pth"
     for body in (b"(" * 100_000 + b"l" * 100_000, b"]" + b"q\x00h\x00a" * 100_000):
         path.write_bytes(b"\x80\x02" + body + b".")
@@ -300,7 +300,7 @@ def test_a_tensor_with_more_values_than_the_file_holds_is_refused(tmp_path: Path
         )
 
 
-def test_a_pipe_is_not_read(tmp_path: Path) -> None:
+def test_a_pipe_is_refused_without_reading_it(tmp_path: Path) -> None:
     for name in ("pipe.pth", "pipe.safetensors"):
         os.mkfifo(tmp_path / name)
         with pytest.raises(TenchError) as refused:

@@ -1,4 +1,4 @@
-"""The record of which images a model was trained on."""
+"""The record of the images that a model was trained on."""
 
 import os
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_each_image_is_recognised(recorder: Recorder, tables: dict[str, Table], 
     assert (images.standing(tables["train"], threads=1) == TRAINED_ON).all()
     assert (images.standing(tables["val"], threads=1) == HELD_OUT).all()
     more = open_source(PIXELS.replace("images=60", "images=120")).splits["train"]
-    other = _renamed(more.subset(np.arange(90, 120)))  # the same lengths and labels
+    other = _renamed(more.subset(np.arange(90, 120)))  # the lengths and labels are the same
     assert (images.standing(other, threads=1) == OTHER).all()
 
 
@@ -70,7 +70,7 @@ def test_an_image_with_another_key_is_recognised_by_its_bytes(
 
 
 def _renamed(table: Table) -> Table:
-    keys = [f"new{key}" for key in table.keys()]  # noqa: SIM118  # a table is no dict
+    keys = [f"new{key}" for key in table.keys()]  # noqa: SIM118  # a table is not a dict
     position = table_module.SCHEMA.get_field_index("key")
     return Table(table.rows.set_column(position, "key", [keys]))
 
@@ -143,7 +143,7 @@ def test_readers_in_other_processes_record_too(tables: dict[str, Table], tmp_pat
     assert read_images(tmp_path / IMAGES).trained_on.content.tolist() == expected
 
 
-def test_a_record_is_continued_and_written_again_only_after_changes(
+def test_a_record_is_continued_and_only_written_again_after_changes(
     recorder: Recorder, tables: dict[str, Table], tmp_path: Path
 ) -> None:
     before = (tmp_path / IMAGES).stat().st_ino

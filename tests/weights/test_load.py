@@ -80,7 +80,7 @@ def test_a_run_and_its_weights_file_can_be_loaded(run: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["last.ckpt", "images.safetensors"])
-def test_the_error_about_another_file_of_a_run_names_the_run(run: Path, name: str) -> None:
+def test_the_error_about_a_wrong_file_of_a_run_names_the_run(run: Path, name: str) -> None:
     (run / name).write_bytes(b"")
     with pytest.raises(UsageError) as refused:
         load(run / name)
@@ -89,7 +89,7 @@ def test_the_error_about_another_file_of_a_run_names_the_run(run: Path, name: st
     )
 
 
-def test_the_error_about_another_trainers_file_says_what_can_be_used(tmp_path: Path) -> None:
+def test_the_error_about_a_file_of_another_trainer_says_what_can_be_used(tmp_path: Path) -> None:
     torch.save(models.alexnet(weights=None, num_classes=2).state_dict(), tmp_path / "w.pth")
     with pytest.raises(UsageError) as refused:
         load(tmp_path / "w.pth")

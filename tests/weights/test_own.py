@@ -34,7 +34,7 @@ CARD = ModelCard(
 
 @pytest.fixture
 def network() -> nn.Module:
-    """In the state after a few batches, so that its batch norms have statistics of their own."""
+    """A network after a few batches, so that its batch norms have non-default statistics."""
     torch.manual_seed(0)
     network = create("resnet20", num_classes=3, image_size=12, channels=3)
     with torch.no_grad():
@@ -94,7 +94,7 @@ def test_tensors_that_share_memory_are_saved_under_each_name_and_shared_after_lo
         torch.testing.assert_close(loaded(images), network(images), rtol=0, atol=0)
 
 
-def test_the_path_may_be_the_weights_file_itself(saved: Path) -> None:
+def test_the_path_may_be_that_of_the_weights_file(saved: Path) -> None:
     (saved / "best.safetensors").rename(saved / "flowers.safetensors")
     assert load(saved / "flowers.safetensors", "cpu").card == CARD
 
@@ -105,11 +105,11 @@ def test_images_of_any_size_get_probabilities(saved: Path) -> None:
     found = classifier.probabilities(images)
     assert found.shape == (2, 3)
     assert found.sum(axis=1) == pytest.approx([1, 1])
-    assert found[0] == pytest.approx(found[1], abs=1e-6)  # both are cut to the same even square
+    assert found[0] == pytest.approx(found[1], abs=1e-6)  # both are cropped to the same square
     assert classifier.predict([]).shape == (0, 3)
 
 
-def test_normalise_is_torchvisions() -> None:
+def test_normalise_matches_torchvision() -> None:
     pixels = torch.randint(0, 256, (2, 3, 5, 5), dtype=torch.uint8)
     expected = (pixels.double() / 255 - torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)) / torch.tensor(
         [0.4, 0.5, 0.6]
@@ -121,7 +121,7 @@ def test_normalise_is_torchvisions() -> None:
 
 
 def test_with_bgr_normalise_matches_the_mean_and_scale_of_edgeailite() -> None:
-    """Its recipe for networks in BGR: reversed first, then (x - mean) * scale."""
+    """edgeailite's preprocessing for BGR networks: reverse the channels, then (x - mean) * scale."""
     mean, scale = np.array([103.53, 116.28, 123.675]), np.array([0.017429, 0.017507, 0.017125])
     pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), dtype=np.uint8)
     expected = (pixels[..., ::-1] - mean) * scale
@@ -225,7 +225,7 @@ def test_an_unknown_architecture_is_named(saved: Path, network: nn.Module) -> No
 def test_a_failed_write_keeps_the_previous_weights(saved: Path, network: nn.Module) -> None:
     before = {path.name: path.read_bytes() for path in saved.iterdir()}
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # as on a disk that is full
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # as on a full disk
     try:
         with pytest.raises(TenchError, match=r"best\.safetensors: cannot be written: the file would be too "):
             save(saved, network, dataclasses.replace(CARD, metrics={}))
@@ -241,7 +241,7 @@ def test_metadata_from_other_programs_is_ignored(saved: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [63, 64, 65, 130])
-def test_many_images_are_classified_in_batches_and_each_gets_its_own_answer(saved: Path, count: int) -> None:
+def test_many_images_are_classified_in_batches_and_each_gets_its_own_prediction(saved: Path, count: int) -> None:
     classifier = load(saved, "cpu")
     sizes: list[int] = []
     classifier.module.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
@@ -293,7 +293,7 @@ def test_a_number_of_classes_below_one_is_refused(saved: Path, method: str) -> N
 
 @pytest.mark.parametrize("name", ["best.safetensors", "model.json"])
 def test_an_unreadable_file_is_not_reported_as_missing(saved: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system refuses here by itself, because root may read every file."""
+    """The refusal of the system is faked, because root may read every file."""
     really_open = io.open
 
     def refuse(file: object, *arguments: Any, **more: Any) -> Any:
@@ -370,7 +370,7 @@ def test_integer_weights_are_refused_and_half_precision_weights_accepted(saved: 
         load(saved, "cpu")
 
 
-def test_an_image_whose_logits_overflow_has_no_answer_but_the_others_do(saved: Path) -> None:
+def test_an_image_whose_logits_overflow_has_no_prediction_but_the_others_do(saved: Path) -> None:
     classifier = load(saved, "cpu")
 
     class Overflow(nn.Module):

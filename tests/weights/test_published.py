@@ -43,7 +43,7 @@ def test_the_default_weights_are_torchvisions_and_torchs_generator_is_restored(t
     assert (found.image_size, found.eval_resize) == (224, 232)
 
 
-def test_torchvisions_old_layer_names_are_read_by_its_own_rule(torch_cache: Path) -> None:
+def test_torchvisions_old_layer_names_are_converted_by_its_own_rule(torch_cache: Path) -> None:
     state = models.densenet121(weights=None).state_dict()
     assert "features.denseblock1.denselayer1.norm1.weight" in state
     old = {
@@ -65,7 +65,7 @@ def test_networks_that_rescale_their_input_have_no_auxiliary_heads_and_an_equiva
     theirs = models.get_model(arch, weights=None, init_weights=False, transform_input=True)
     torch.save(theirs.state_dict(), torch_cache / file)
     found = torchvision_weights(arch)
-    module = models.get_model(arch, weights=None, init_weights=False, aux_logits=False)  # as `create` makes it
+    module = models.get_model(arch, weights=None, init_weights=False, aux_logits=False)  # as `create` builds it
     module.load_state_dict(found.state)
     pixels = torch.rand(2, 3, 96, 96)
     view = models.get_model_weights(arch).DEFAULT.transforms()
@@ -81,7 +81,7 @@ def _normalised(pixels: torch.Tensor, mean: Any, std: Any) -> torch.Tensor:
 
 def test_the_classes_of_all_torchvision_weights_are_imagenets_in_id_order() -> None:
     lemmas = timm.data.ImageNetInfo().label_descriptions()
-    differently_named = {"crane bird", "maillot tank suit"}  # torchvision tells the two cranes and maillots apart
+    differently_named = {"crane bird", "maillot tank suit"}  # torchvision distinguishes the two cranes and maillots
     for arch in models.list_models(module=models):
         for weights in models.get_model_weights(arch):
             if (categories := weights.meta["categories"]) is not None:

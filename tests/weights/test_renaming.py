@@ -16,7 +16,7 @@ models: Any = import_torchvision().models
 
 
 def as_ti_holds_it(resnet: Any) -> nn.Module:
-    """torchvision's network with the parts that TI's class has."""
+    """torchvision's network with the modules that TI's class has."""
     body = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
     features = nn.Sequential(OrderedDict((name, getattr(resnet, name)) for name in body))
     parts = {"features": features, "pool": resnet.avgpool, "flatten": nn.Flatten(), "classifier": resnet.fc}
@@ -24,7 +24,7 @@ def as_ti_holds_it(resnet: Any) -> nn.Module:
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
-def test_a_checkpoint_of_tis_resnets_gives_tis_logits(tmp_path: Path, arch: str) -> None:
+def test_a_checkpoint_of_a_ti_resnet_gives_the_logits_of_ti(tmp_path: Path, arch: str) -> None:
     torch.manual_seed(0)
     theirs = as_ti_holds_it(models.get_model(arch, num_classes=5)).eval()
     path = str(tmp_path / "model_best.pth")
@@ -41,7 +41,7 @@ def test_a_checkpoint_of_tis_resnets_gives_tis_logits(tmp_path: Path, arch: str)
 @pytest.mark.parametrize(
     ("arch", "theirs"), [("mobilenetv2_tv_x1", "mobilenet_v2"), ("mobilenetv3_large_x1", "mobilenet_v3_large")]
 )
-def test_a_checkpoint_of_tis_networks_with_torchvisions_names_is_known_by_its_name(
+def test_a_checkpoint_of_ti_with_torchvisions_layer_names_is_recognised_by_the_network_name(
     tmp_path: Path, arch: str, theirs: str
 ) -> None:
     network = models.get_model(theirs, num_classes=5)

@@ -15,7 +15,7 @@ from tench.errors import UsageError
 from tench.evaluation.measure import evaluation_order, measure
 from tench.input.loader import Loader
 from tench.input.views import EvalView, TestTime
-from tench.weights import test_time as module  # its functions by name would be taken for tests
+from tench.weights import test_time as module  # pytest would collect its functions as tests
 from tench.weights.own import Normalise
 
 CPU = torch.device("cpu")
@@ -23,7 +23,7 @@ NORMALISE = Normalise((0.5, 0.4, 0.3), (0.2, 0.25, 0.3), CPU)
 
 
 def network(num_classes: int = 10) -> nn.Module:
-    """A small one that takes any size, whose answers depend on the place of what it sees."""
+    """A small network for any image size, whose logits depend on where things are in the image."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
         layers = nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()
@@ -58,7 +58,7 @@ def test_without_a_form_the_network_is_returned_unchanged() -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize(("width", "height"), [(24, 24), (17, 30)])
-def test_mirror_is_the_mean_of_the_logits_of_image_and_mirror(width: int, height: int) -> None:
+def test_mirror_averages_the_logits_of_the_image_and_its_mirror_image(width: int, height: int) -> None:
     images = photos(width, height)
     expected = torch.stack([network()(images), network()(functional().hflip(images))]).mean(0)
     assert torch.allclose(answers("mirror", images), expected, atol=1e-5)
@@ -71,7 +71,7 @@ def test_mirror_shift_gives_half_the_weight_to_copies_shifted_diagonally_by_a_pi
     f, images = functional(), photos(width, height)
     bordered = f.pad(images, [1], padding_mode="reflect")
     shifted = [f.crop(bordered, by, by, height, width) for by in (0, 2)]
-    assert torch.equal(shifted[0][..., 1:, 1:], images[..., :-1, :-1])  # moved to the lower right
+    assert torch.equal(shifted[0][..., 1:, 1:], images[..., :-1, :-1])  # shifted to the lower right
     assert torch.equal(shifted[1][..., :-1, :-1], images[..., 1:, 1:])
     weights = {0.25: [images], 0.125: shifted}
     views = [(weight, view) for weight, ones in weights.items() for one in ones for view in (one, f.hflip(one))]
@@ -83,7 +83,7 @@ def test_mirror_shift_gives_half_the_weight_to_copies_shifted_diagonally_by_a_pi
 
 @torch.inference_mode()
 @pytest.mark.parametrize(("side", "size"), [(24, 20), (25, 20), (24, 12)])
-def test_ten_crop_is_the_mean_of_the_probabilities_of_torchvisions_ten_crops(side: int, size: int) -> None:
+def test_ten_crop_averages_the_probabilities_of_torchvisions_ten_crops(side: int, size: int) -> None:
     images = photos(side, side)
     crops = functional().ten_crop(images, [size, size])
     expected = torch.stack([network()(crop).softmax(dim=1) for crop in crops]).mean(0)
@@ -117,7 +117,7 @@ def central_square(image: Pixels, view: EvalView) -> Pixels:
 
 
 @pytest.mark.parametrize(("width", "height"), [(60, 45), (40, 70)])
-def test_ten_crop_sees_the_central_square_whose_centre_is_the_evaluation_view(width: int, height: int) -> None:
+def test_ten_crop_uses_the_central_square_whose_centre_is_the_evaluation_view(width: int, height: int) -> None:
     view = EvalView(size=28, resize=32, interpolation="bicubic")
     wide = module.test_time_view(view, "ten-crop")
     assert wide == EvalView(size=32, resize=32, interpolation="bicubic")
@@ -126,7 +126,7 @@ def test_ten_crop_sees_the_central_square_whose_centre_is_the_evaluation_view(wi
 
 
 @pytest.mark.parametrize("form", ["none", "mirror", "mirror-shift"])
-def test_other_forms_see_the_evaluation_view(form: TestTime) -> None:
+def test_other_forms_use_the_evaluation_view(form: TestTime) -> None:
     view = EvalView(size=28, resize=32)
     assert module.test_time_view(view, form) == view
 

@@ -251,7 +251,7 @@ def test_a_first_convolution_with_only_its_stride_adapted_is_kept() -> None:
     assert_same_but(module, theirs)
 
 
-def test_counters_of_batches_may_be_missing(theirs: nn.Module) -> None:
+def test_batch_counters_may_be_missing(theirs: nn.Module) -> None:
     weights = start(theirs, PETS)
     for name in [name for name in weights.state if name.endswith("num_batches_tracked")]:
         del weights.state[name]

@@ -58,7 +58,7 @@ def test_the_certificate_is_found_when_the_same_content_is_opened_again(damaged:
     assert found.sentence() == f"Checked on {found.date[:10]}: 2 of 24 images are bad (tench check SOURCE lists them)."
 
 
-def test_the_sentence_says_what_is_bad_or_that_nothing_is(photo_folder: Path) -> None:
+def test_the_summary_counts_what_is_bad_or_says_that_nothing_is(photo_folder: Path) -> None:
     found = certificate_of(checked(photo_folder))
     assert found is not None
     assert re.fullmatch(r"Checked on 20\d\d-\d\d-\d\d: 24 images decoded, none is bad\.", found.sentence())
@@ -66,12 +66,12 @@ def test_the_sentence_says_what_is_bad_or_that_nothing_is(photo_folder: Path) ->
     assert broken.sentence().endswith(": damaged records or archive members: 1 (tench check SOURCE lists them).")
 
 
-def test_content_that_has_changed_since_is_not_certified(damaged: Path) -> None:
+def test_content_that_changed_after_the_check_is_not_certified(damaged: Path) -> None:
     checked(damaged)
     (damaged / "train/roof/8.jpg").write_bytes((damaged / "train/roof/0.jpg").read_bytes())
     assert certificate_of(open_source(damaged)) is None
     (damaged / "train/roof/8.jpg").unlink()
-    assert certificate_of(open_source(damaged)) is None  # the same images, in a folder that was changed
+    assert certificate_of(open_source(damaged)) is None  # the same images, but the folder has changed
     checked(damaged)
     assert certificate_of(open_source(damaged)) is not None
 
@@ -85,7 +85,7 @@ def test_the_same_content_elsewhere_is_not_certified(photo_folder: Path, tmp_pat
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"version": 1}', '{"version": 1, "stamp": 3, "bad": [1]}'])
-def test_a_file_that_is_no_certificate_counts_as_none(photo_folder: Path, text: str) -> None:
+def test_a_file_that_is_not_a_certificate_is_ignored(photo_folder: Path, text: str) -> None:
     dataset = checked(photo_folder)
     path = cache_folder() / "certificates" / f"{dataset.fingerprint}.json"
     saved = json.loads(path.read_text())
@@ -96,7 +96,7 @@ def test_a_file_that_is_no_certificate_counts_as_none(photo_folder: Path, text: 
     assert certificate_of(dataset) is None
 
 
-def test_a_certificate_with_a_flipped_bit_counts_as_none_or_says_the_same(damaged: Path) -> None:
+def test_a_certificate_with_a_flipped_bit_is_ignored_or_says_the_same(damaged: Path) -> None:
     dataset = checked(damaged)
     (file,) = (cache_folder() / "certificates").iterdir()
     expected, whole = certificate_of(dataset), file.read_bytes()
@@ -108,7 +108,7 @@ def test_a_certificate_with_a_flipped_bit_counts_as_none_or_says_the_same(damage
         assert certificate_of(dataset) in (None, expected)
 
 
-def test_unreadable_images_are_kept_for_another_look_and_are_not_bad(photo_folder: Path) -> None:
+def test_unreadable_images_are_checked_again_and_do_not_count_as_bad(photo_folder: Path) -> None:
     dataset = open_source(photo_folder)
     report = check(dataset, threads=1)
     unreadable = Unreadable("train", "roof/0.jpg", "roof/0.jpg", "roof/0.jpg: cannot be read (Permission denied).")
@@ -124,14 +124,14 @@ def test_unreadable_images_are_kept_for_another_look_and_are_not_bad(photo_folde
 
 
 def copied(folder: Path, *pairs: tuple[str, str]) -> Path:
-    """The class folders in `folder`, where the second file of each pair becomes a copy of the first."""
+    """Overwrite the second file of each pair in `folder` with the first. Returns `folder`."""
     for source, dest in pairs:
         (folder / dest).write_bytes((folder / source).read_bytes())
     return folder
 
 
 def told(path: Path, near: bool = False) -> str:
-    """What a training is told after a check, without the date."""
+    """The summary that training logs after a check, without the date."""
     dataset = open_source(path, refresh=True)
     remember(dataset, check(dataset, threads=1, near=near))
     found = certificate_of(dataset)
@@ -161,14 +161,14 @@ def told(path: Path, near: bool = False) -> str:
         ),
     ],
 )
-def test_copies_that_a_check_found_are_reported_later(
+def test_duplicates_found_by_a_check_are_reported_later(
     photo_folder: Path, tmp_path: Path, pairs: list[tuple[str, str]], expected: str
 ) -> None:
     folder = copied(Path(shutil.copytree(photo_folder, tmp_path / "photos")), *pairs)
     assert told(folder) == f"24 images decoded, none is bad. {expected} tench check SOURCE lists them."
 
 
-def test_near_copies_across_splits_are_reported_later(photo_folder: Path, tmp_path: Path) -> None:
+def test_near_duplicates_across_splits_are_reported_later(photo_folder: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(photo_folder, tmp_path / "photos"))
     part(200, 150).save(folder / "train/roof/near.jpg", quality=95)
     part(200, 150).save(folder / "val/roof/near.jpg", quality=60)

@@ -133,7 +133,7 @@ def test_the_report_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> 
     assert [(bad.split, bad.key) for bad in first.bad] == sorted((bad.split, bad.key) for bad in first.bad)
 
 
-def test_images_are_reported_in_the_order_of_rows_however_they_lie_in_a_file(tmp_path: Path) -> None:
+def test_images_are_reported_in_row_order_whatever_their_order_in_the_file(tmp_path: Path) -> None:
     grey = encoded(PHOTO.convert("L"), "JPEG")
     images = {f"{number:03}.jpg": (b"none", grey, grey[:-50])[number % 3] for number in range(100)}
     keys = sorted(images, reverse=True)
@@ -146,7 +146,7 @@ def test_images_are_reported_in_the_order_of_rows_however_they_lie_in_a_file(tmp
     assert [copy.key for copy in report.duplicates[0].images] == [image.key for image in report.odd_images]
 
 
-def test_only_the_first_examples_of_a_kind_are_kept(tmp_path: Path) -> None:
+def test_only_the_first_few_examples_of_a_kind_are_kept(tmp_path: Path) -> None:
     odd = check(many(tmp_path), threads=4).odd
     assert odd["grey"] == Odd(50 + 24, tuple(f"train/{3 * index:03}.png" for index in range(MAX_EXAMPLES)))
 
@@ -170,7 +170,7 @@ def test_images_with_the_same_bytes_are_distinguished_by_split_and_label(tmp_pat
     assert report.near is None
 
 
-def test_near_duplicates_are_looked_for_on_request(tmp_path: Path) -> None:
+def test_near_duplicates_are_searched_for_on_request(tmp_path: Path) -> None:
     images = {"train": {"a.jpg": JPEG}, "val": {"b.jpg": encoded(PHOTO, "JPEG", quality=50), "c.jpg": b"none"}}
     dataset = dataset_of(tmp_path, images)
     report = check(dataset, threads=2, near=True)
@@ -179,14 +179,14 @@ def test_near_duplicates_are_looked_for_on_request(tmp_path: Path) -> None:
     assert check(dataset, threads=1, near=True) == report
 
 
-def test_progress_adds_up_to_all_images(tmp_path: Path) -> None:
+def test_progress_counts_add_up_to_all_images(tmp_path: Path) -> None:
     steps: list[int] = []
     check(many(tmp_path), threads=2, progress=steps.append)
     assert sum(steps) == 220
     assert len(steps) > 5
 
 
-def test_an_error_in_progress_ends_the_check(tmp_path: Path) -> None:
+def test_an_error_in_the_progress_callback_ends_the_check(tmp_path: Path) -> None:
     def stop(_: int) -> None:
         raise KeyboardInterrupt
 
@@ -194,7 +194,7 @@ def test_an_error_in_progress_ends_the_check(tmp_path: Path) -> None:
         check(many(tmp_path), threads=2, progress=stop)
 
 
-def test_raw_pixels_are_checked_for_their_size(tmp_path: Path) -> None:
+def test_the_size_of_raw_pixels_is_checked(tmp_path: Path) -> None:
     shard = tmp_path / "digits"
     shard.write_bytes(bytes(3 * 28 * 28))
     rows = Rows(
@@ -217,12 +217,12 @@ def test_raw_pixels_are_checked_for_their_size(tmp_path: Path) -> None:
     assert [bad.reason for bad in report.bad] == ["raw pixels: 784 bytes, expected 28 x 29 x 1 = 812"]
 
 
-def test_a_report_without_a_good_image_has_no_sizes(tmp_path: Path) -> None:
+def test_a_report_without_any_good_image_has_no_sizes(tmp_path: Path) -> None:
     report = check(dataset_of(tmp_path, {"train": {"a.jpg": b"x"}}), threads=1)
     assert (report.height, report.width) == (None, None)
 
 
-def test_the_report_becomes_json(tmp_path: Path) -> None:
+def test_the_report_can_be_written_as_json(tmp_path: Path) -> None:
     grey = encoded(PHOTO.convert("L"), "JPEG")
     images = {"a.jpg": b"", "b.jpg": grey, "c.jpg": grey}
     report = check(dataset_of(tmp_path, {"val": images}), threads=1)

@@ -16,7 +16,7 @@ PHOTO = bytes(range(256)) * 40
 
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Published files: two of one name with different sizes, two whose size is not known, one known by SHA-256."""
+    """Published files: two share a name but not a size, two have no known size, and one is known by its SHA-256."""
     monkeypatch.setattr(
         containers,
         "KNOWN_FILES",
@@ -140,7 +140,7 @@ def test_files_that_cannot_be_read_are_damaged(tmp_path: Path) -> None:
     assert damaged.reason == "the zip archive is damaged (File is not a zip file). Copy or download it again."
 
 
-def test_a_file_that_cannot_be_read_this_time_is_not_called_damaged(
+def test_a_file_that_is_temporarily_unreadable_is_not_called_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_file(tmp_path / "train-0", framed(b"photo"))

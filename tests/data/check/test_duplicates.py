@@ -20,7 +20,7 @@ from tench.data.table import PIXELS_HWC, Classes, Contents, Dataset, Rows, made
 
 
 def dataset_of(labels: dict[str, list[int]]) -> Dataset:
-    """Rows without bytes: by split the label of each."""
+    """A dataset of rows without bytes, with these labels in each split."""
     splits = {
         split: Rows(
             [split],
@@ -44,7 +44,7 @@ def kept(values: list[bytes]) -> npt.NDArray[np.uint8]:
 
 
 def photographs() -> list[Image.Image]:
-    """Parts of the two photographs that come with scikit-learn, of different sizes, none over another."""
+    """Parts of scikit-learn's two photographs, of different sizes; none overlap."""
     parts = []
     for name in ("china.jpg", "flower.jpg"):
         with Image.open(photo_file(name)) as photo:
@@ -80,21 +80,21 @@ def num_different(one: bytes, other: bytes) -> int:
 
 
 def groups_near(hashes: list[bytes]) -> list[set[int]]:
-    """The positions in each group that is found."""
+    """The positions of the images in each group that `near_groups` finds."""
     dataset = dataset_of({"train": [0] * len(hashes)})
     contents = kept([digest(b"%d" % position) for position in range(len(hashes))])
     found = near_groups(dataset, kept(hashes), contents, np.ones(len(hashes), bool))
     return [{int(image.key) for image in group.images} for group in found]
 
 
-def test_a_digest_is_the_beginning_of_sha1() -> None:
+def test_a_digest_is_the_first_16_bytes_of_the_sha1() -> None:
     assert digest(b"photo") == hashlib.sha1(b"photo").digest()[:16]
 
 
 @given(
     st.lists(st.tuples(st.sampled_from(["train", "val"]), st.integers(-1, 1), st.integers(0, 6), st.booleans())),
 )
-def test_equal_groups_match_those_of_a_dictionary(images: list[tuple[str, int, int, bool]]) -> None:
+def test_equal_groups_match_a_grouping_by_dictionary(images: list[tuple[str, int, int, bool]]) -> None:
     by_split = {split: [image for image in images if image[0] == split] for split in ("train", "val")}
     dataset = dataset_of({split: [label for _, label, _, _ in of] for split, of in by_split.items()})
     ordered = [*by_split["train"], *by_split["val"]]
@@ -111,13 +111,13 @@ def test_equal_groups_match_those_of_a_dictionary(images: list[tuple[str, int, i
         assert group.contradicts == ({"cat", "dog"} <= {image.class_id for image in group.images})
 
 
-def test_equal_digests_of_images_of_other_lengths_are_no_duplicates() -> None:
+def test_images_of_different_lengths_are_not_duplicates_even_if_their_digests_are_equal() -> None:
     rows = Rows(["x"], np.zeros(2, int), 0, np.array([1, 2]), np.zeros(2, int), ["a", "b"])
     dataset = made(Contents(Classes.of(["cat"]), {"train": rows}, []), source="x", layout="test")
     assert equal_groups(dataset, kept([bytes(16)] * 2), np.ones(2, bool)) == ()
 
 
-def test_the_images_of_real_are_those_of_val_but_a_file_listed_for_train_and_val_is_a_leak() -> None:
+def test_the_split_real_repeats_images_of_val_but_a_file_in_train_and_val_is_a_leak() -> None:
     def rows(offsets: list[int]) -> Rows:
         keys = [f"{offset}" for offset in offsets]
         return Rows(["val.tar"], np.zeros(len(keys), int), np.array(offsets), 1, np.zeros(len(keys), int), keys)
@@ -132,7 +132,7 @@ def test_the_images_of_real_are_those_of_val_but_a_file_listed_for_train_and_val
 
 
 @pytest.mark.parametrize("change", [change for change in CHANGES if change != "brighter"])  # which turns skies white
-def test_a_changed_photograph_is_near_to_its_original_and_to_no_other(change: str) -> None:
+def test_a_changed_photograph_is_near_its_original_and_no_other(change: str) -> None:
     originals = photographs()
     hashes = [*map(hash_of, originals), *(hash_of(CHANGES[change](image)) for image in originals)]
     count = len(originals)
@@ -153,7 +153,7 @@ def test_photographs_of_different_things_are_not_near(shared_data: Path) -> None
             assert len(found) >= least
 
 
-def test_small_and_plain_images_are_not_looked_at() -> None:
+def test_small_and_plain_images_are_not_hashed() -> None:
     photo = photographs()[0]
     assert difference_hash(np.array(photo.resize((32, 31)))) is None
     assert difference_hash(np.array(photo.resize((32, 32)))) is not None
@@ -181,7 +181,7 @@ def test_near_groups_match_a_comparison_of_all_pairs(originals: list[bytes], dat
     assert groups_near(hashes) == expected
 
 
-def test_images_of_the_same_content_are_no_near_duplicates_unless_another_is() -> None:
+def test_identical_images_are_only_in_a_near_group_with_a_different_image() -> None:
     dataset = dataset_of({"train": [0, 0, 1], "val": [0, 1]})
     one, other = bytes(16), bytes([255] * 16)
     hashes = kept([one, one, other, other, other])
@@ -192,10 +192,10 @@ def test_images_of_the_same_content_are_no_near_duplicates_unless_another_is() -
     assert near_groups(dataset, hashes, contents, np.array([1, 1, 1, 1, 0], bool)) == ()
 
 
-def test_many_images_that_share_bits_are_compared_quickly() -> None:
+def test_many_images_with_bits_in_common_are_compared_quickly() -> None:
     rng = np.random.default_rng(1)
     hashes = rng.integers(0, 256, (20_000, 16), np.uint8)
-    hashes[:, :8] = 7  # six of twelve blocks are the same in all
+    hashes[:, :8] = 7  # six of the twelve blocks are the same in all images
     hashes[-1] = hashes[0]
     hashes[-1, 12] ^= 3
     assert groups_near([row.tobytes() for row in hashes]) == [{0, len(hashes) - 1}]

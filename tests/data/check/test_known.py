@@ -13,7 +13,7 @@ from tench.data.table import Classes, Dataset, Table
 
 
 class Labels:
-    """As much of a table as the labels are: so many images of each class, or without."""
+    """The labels of a table: this many images of each class, and this many without a label."""
 
     def __init__(self, counts: Sequence[int], unlabelled: int = 0) -> None:
         self.labels = np.repeat(np.arange(-1, len(counts)), [unlabelled, *counts]).astype(np.int32)
@@ -28,7 +28,7 @@ def dataset_of(classes: Classes, layout: str = "folder", **splits: Labels) -> Da
 
 IMAGENET = Classes.of(imagenet())
 TRAIN = [732, *[1300] * 895, *[1124] * 103, 1163]
-"""As many images a class as ILSVRC2012 could have: 1,281,167 in all."""
+"""Class sizes that ILSVRC2012 could have: 1,281,167 images in total."""
 MNIST_TRAIN = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 MNIST_TEST = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
@@ -57,7 +57,7 @@ def test_missing_images_of_ilsvrc2012_are_reported_exactly() -> None:
     ]
 
 
-def test_too_many_images_and_wrong_class_sizes_are_reported() -> None:
+def test_surplus_images_and_wrong_class_sizes_are_reported() -> None:
     train = [733, *TRAIN[1:]]
     assert sentences(dataset_of(IMAGENET, train=Labels(train))) == [
         "ILSVRC2012 has 1,281,167 images in train, but this dataset has 1,281,168: 1 too many.",
@@ -72,12 +72,12 @@ def test_other_sets_with_imagenets_classes_are_not_called_a_damaged_ilsvrc2012()
     assert sentences(dataset_of(IMAGENET, "imagenet-eval", test=Labels([9] * 1000))) == []
 
 
-def test_a_part_of_the_classes_is_not_called_a_known_set() -> None:
+def test_a_subset_of_the_classes_is_not_called_a_known_set() -> None:
     for ids in (imagenet()[:20], imagenet()[:999], tiny_imagenet()[:20], (*imagenet(), "n00000001")):
         assert sentences(dataset_of(Classes.of(ids), train=Labels([500] * len(ids)))) == []
 
 
-def test_classes_known_by_number_alone_are_recognised_only_by_the_sizes_of_classes() -> None:
+def test_sets_with_numbered_classes_are_recognised_only_by_their_class_sizes() -> None:
     numbered = Classes.numbered_to(1000)
     train, val = Labels(TRAIN), Labels([50] * 1000)
     assert sentences(dataset_of(numbered, train=train, val=val)) == ["1,281,167 / 50,000 / 1000: this is ILSVRC2012."]
@@ -111,16 +111,16 @@ def test_other_known_sets_are_recognised(
     assert sentences(dataset_of(Classes.of(ids), layout, **labels))[0] == sentence
 
 
-def test_digits_are_mnist_only_if_all_numbers_match() -> None:
+def test_digits_are_mnist_only_if_all_counts_match() -> None:
     digits = Classes.of([str(digit) for digit in range(10)])
     train, test = Labels(MNIST_TRAIN), Labels(MNIST_TEST)
     assert sentences(dataset_of(digits, train=train, test=test)) == ["60,000 / 10,000 / 10: this is MNIST."]
-    balanced = dataset_of(digits, train=Labels([6000] * 10), test=Labels([1000] * 10))  # as KMNIST is
+    balanced = dataset_of(digits, train=Labels([6000] * 10), test=Labels([1000] * 10))  # like KMNIST
     assert sentences(balanced) == []
     assert sentences(open_source("digits")) == []
 
 
-def test_the_original_mnist_and_a_part_of_tiny_imagenet_are_recognised(shared_data: Path) -> None:
+def test_the_original_mnist_is_recognised_and_a_part_of_tiny_imagenet_is_not(shared_data: Path) -> None:
     assert sentences(open_source(shared_data / "mnist")) == ["60,000 / 10,000 / 10: this is MNIST."]
     assert sentences(open_source(shared_data / "tiny-imagenet-20.tar.xz")) == []
 
@@ -133,7 +133,7 @@ def test_imagenet_21k_is_recognised_by_the_number_of_its_classes() -> None:
     assert sentences(dataset_of(Classes.of([f"c{number}" for number in range(21_841)]), train=Labels([650]))) == []
 
 
-def test_each_class_list_has_as_many_as_the_set_and_the_downloads_are_among_the_known_files() -> None:
+def test_class_lists_have_the_size_of_their_set_and_the_downloads_are_known_files() -> None:
     sizes = {known.title: known.ids if isinstance(known.ids, int) else len(set(known.ids())) for known in KNOWN_SETS}
     assert (sizes["ILSVRC2012"], sizes["CIFAR-100"], sizes["ImageNet-A"], sizes["MNIST"]) == (1000, 100, 200, 10)
     for known in KNOWN_SETS:

@@ -1,4 +1,4 @@
-"""Downloads from a local server that fails as real servers do: the published file arrives, or nothing."""
+"""Downloads from a local server that fails as real servers do: the published file arrives, or nothing does."""
 
 import ast
 import contextlib
@@ -52,9 +52,10 @@ def md5_of(data: bytes) -> str:
 class Server:
     """The files of the server and its behaviour.
 
-    failures: statuses of the next answers. cuts: bytes of the next answers after which the connection is closed.
-    ranges: whether it can resume. shift: number of bytes by which it resumes too early. stall: bytes after which it
-    waits until the test is over. seen: the requests so far. sent: bytes of content so far.
+    failures: status codes of the next responses. cuts: the number of bytes of each of the next responses after which
+    the connection is closed. ranges: whether it can resume. shift: how many bytes too early it resumes. stall: the
+    number of bytes after which it waits until the test is over. seen: the requests so far. sent: bytes of content so
+    far.
     """
 
     address: str = ""
@@ -72,7 +73,7 @@ class Server:
     over: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     def asked(self, header: str) -> list[str]:
-        """This header of each request so far; "" if it was not sent."""
+        """The value of this header in each request so far; "" if it was not sent."""
         return [headers.get(header, "") for _, headers in self.seen]
 
 
@@ -110,7 +111,7 @@ def handler_of(state: Server) -> type[BaseHTTPRequestHandler]:
                 self.wfile.flush()
                 state.over.wait(DEADLINE_SECONDS)
                 return
-            state.sent += end - start  # before the client has them all and the test goes on
+            state.sent += end - start  # before the client has received them all and the test continues
             self.wfile.write(data[start:end])
 
         def log_message(self, *_: Any) -> None:
@@ -142,7 +143,7 @@ def serving() -> Iterator[Server]:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """Has the photograph as photo.jpg."""
+    """A server that has the photograph as photo.jpg."""
     with serving() as state:
         state.files["photo.jpg"] = PHOTO
         yield state
@@ -157,7 +158,7 @@ def mirror() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy and no mirror from the environment."""
+    """Use no proxy and no mirror from the environment."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -196,7 +197,7 @@ from pathlib import Path
 from tench.data.download.fetch import fetch
 fetch([sys.argv[1]], Path(sys.argv[2]), md5=sys.argv[3], num_bytes=int(sys.argv[4]))
 """
-"""What another process runs, with arguments_of."""
+"""The program of another process; `arguments_of` makes its arguments."""
 
 
 def arguments_of(server: Server, path: Path) -> list[str]:
@@ -207,7 +208,7 @@ def part_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
 
 
-def test_a_file_arrives_complete_under_its_name_and_nothing_else(
+def test_a_complete_file_arrives_under_its_name_and_nothing_else(
     server: Server, tmp_path: Path, said: Callable[[], str]
 ) -> None:
     get(tmp_path / "photo.jpg", server)
@@ -246,13 +247,13 @@ def test_wherever_connections_are_cut_each_byte_is_sent_once(
         assert server.sent == len(PHOTO)
 
 
-def test_tries_are_counted_from_zero_after_each_that_received_something(server: Server, tmp_path: Path) -> None:
+def test_the_count_of_tries_restarts_after_each_try_that_received_something(server: Server, tmp_path: Path) -> None:
     server.cuts = [20_000] * 9
     get(tmp_path / "photo.jpg", server, tries=2)
     assert (tmp_path / "photo.jpg").read_bytes() == PHOTO
 
 
-def test_a_server_that_always_stops_at_the_same_byte_is_given_up(server: Server, tmp_path: Path) -> None:
+def test_a_server_that_always_stops_at_the_same_byte_is_abandoned(server: Server, tmp_path: Path) -> None:
     server.ranges = False
     server.cuts = [HALF] * 9
     message = refusal(tmp_path / "photo.jpg", server, tries=3)
@@ -260,7 +261,7 @@ def test_a_server_that_always_stops_at_the_same_byte_is_given_up(server: Server,
     assert len(server.seen) == 3
 
 
-def test_the_rest_of_a_failed_download_is_kept_named_and_resumed(server: Server, tmp_path: Path) -> None:
+def test_the_part_of_a_failed_download_is_kept_named_and_resumed(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     server.cuts = [HALF]
     server.failures = []
@@ -298,7 +299,9 @@ def test_a_server_that_cannot_resume_sends_the_whole_file_again(
 
 
 @pytest.mark.parametrize("mark", ["ETag", "Last-Modified"])
-def test_a_file_that_changed_on_the_server_is_started_again(server: Server, tmp_path: Path, mark: str) -> None:
+def test_a_file_that_changed_on_the_server_is_downloaded_from_the_start(
+    server: Server, tmp_path: Path, mark: str
+) -> None:
     path = tmp_path / "photo.jpg"
     before, after = (
         ('"1"', '"2"') if mark == "ETag" else (email.utils.formatdate(day * 86400, usegmt=True) for day in (1, 2))
@@ -355,7 +358,7 @@ def test_a_part_that_is_too_long_or_wrong_is_removed(
     assert f"{part_of(path)}: removed, because it is not a part of this file." in said()
 
 
-def test_a_server_that_resumes_elsewhere_is_asked_for_the_whole_file(
+def test_a_server_that_resumes_at_the_wrong_byte_is_asked_for_the_whole_file(
     server: Server, tmp_path: Path, said: Callable[[], str]
 ) -> None:
     path = tmp_path / "photo.jpg"
@@ -409,7 +412,7 @@ def test_without_a_published_size_a_part_is_resumed_by_the_next_process(server: 
     assert server.asked("Range") == [f"bytes={HALF}-"]
 
 
-def test_a_file_of_another_size_is_refused_before_it_is_fetched(server: Server, tmp_path: Path) -> None:
+def test_a_file_of_the_wrong_size_is_refused_before_it_is_fetched(server: Server, tmp_path: Path) -> None:
     server.files["photo.jpg"] = PHOTO + b"more"
     message = refusal(tmp_path / "photo.jpg", server)
     assert f"offers a file of {len(PHOTO) + 4:,} bytes, but the published one has {len(PHOTO):,}" in message
@@ -417,7 +420,7 @@ def test_a_file_of_another_size_is_refused_before_it_is_fetched(server: Server, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_continuation_of_a_file_of_another_size_is_refused_and_the_part_kept(server: Server, tmp_path: Path) -> None:
+def test_resuming_with_a_file_of_the_wrong_size_is_refused_and_the_part_is_kept(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     part_of(path).write_bytes(PHOTO[:HALF])
     server.files["photo.jpg"] = PHOTO + b"more"
@@ -425,7 +428,7 @@ def test_a_continuation_of_a_file_of_another_size_is_refused_and_the_part_kept(s
     assert part_of(path).read_bytes() == PHOTO[:HALF]
 
 
-def test_a_server_that_sends_more_than_the_file_is_stopped(server: Server, tmp_path: Path) -> None:
+def test_a_download_stops_if_the_server_sends_more_than_the_file(server: Server, tmp_path: Path) -> None:
     server.chunked = True
     server.files["photo.jpg"] = PHOTO + bytes(1_000_000)
     message = refusal(tmp_path / "photo.jpg", server)
@@ -446,7 +449,7 @@ def test_a_wrong_checksum_names_both_sums_and_leaves_nothing(server: Server, tmp
     assert len(server.seen) == 1
 
 
-def test_a_wrong_file_at_one_mirror_is_taken_from_the_next(server: Server, mirror: Server, tmp_path: Path) -> None:
+def test_if_one_mirror_has_a_wrong_file_the_next_is_used(server: Server, mirror: Server, tmp_path: Path) -> None:
     mirror.files["photo.jpg"] = PHOTO[:-1] + b"\0"
     get(tmp_path / "photo.jpg", mirror, server)
     assert (tmp_path / "photo.jpg").read_bytes() == PHOTO
@@ -472,7 +475,7 @@ def test_another_mirror_resumes_what_the_first_began(server: Server, mirror: Ser
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 408])
-def test_a_passing_failure_of_the_server_is_tried_again(
+def test_a_temporary_server_failure_is_retried(
     server: Server, tmp_path: Path, status: int, said: Callable[[], str]
 ) -> None:
     server.failures = [status, status]
@@ -483,7 +486,7 @@ def test_a_passing_failure_of_the_server_is_tried_again(
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_a_lasting_failure_is_not_tried_again(server: Server, tmp_path: Path, status: int) -> None:
+def test_a_permanent_failure_is_not_retried(server: Server, tmp_path: Path, status: int) -> None:
     server.failures = [status]
     assert f"HTTP {status}" in refusal(tmp_path / "photo.jpg", server)
     assert len(server.seen) == 1
@@ -496,7 +499,7 @@ def test_every_mirror_that_failed_is_named(server: Server, mirror: Server, tmp_p
     assert f"  {mirror.address}/photo.jpg: HTTP 404 (Not Found).\n" in message
 
 
-def test_a_server_that_stops_sending_is_left_after_the_time_given(server: Server, tmp_path: Path) -> None:
+def test_a_server_that_stops_sending_is_abandoned_after_the_timeout(server: Server, tmp_path: Path) -> None:
     server.stall = HALF
     start = time.monotonic()
     message = refusal(tmp_path / "photo.jpg", server, tries=1, timeout_seconds=2)
@@ -505,7 +508,7 @@ def test_a_server_that_stops_sending_is_left_after_the_time_given(server: Server
     assert part_of(tmp_path / "photo.jpg").read_bytes() == PHOTO[:HALF]
 
 
-def test_a_server_that_never_answers_is_left_after_the_time_given(tmp_path: Path) -> None:
+def test_a_server_that_never_answers_is_abandoned_after_the_timeout(tmp_path: Path) -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -549,14 +552,14 @@ def test_a_full_disk_is_noticed_before_anything_is_downloaded(
     assert f"/photo.jpg needs 196.7 kB more in {tmp_path}, but only 98.3 kB are free. Make room" in message
     assert server.seen == []
     part_of(tmp_path / "photo.jpg").write_bytes(PHOTO[: HALF + 100])
-    get(tmp_path / "photo.jpg", server)  # for the rest there is room
+    get(tmp_path / "photo.jpg", server)  # there is room for the rest
 
 
 @pytest.mark.parametrize("room", [1000, len(PHOTO) - 1])
 def test_a_download_that_fills_the_disk_keeps_its_part(server: Server, tmp_path: Path, room: int) -> None:
     path = tmp_path / "photo.jpg"
-    # A limit to the size of files stands for a disk: of a block that does not fit, what fits is written.
-    # It holds for the file of the error output too, so the traceback is left out.
+    # A limit on the file size simulates a full disk: if a block does not fit, the part that fits is written.
+    # The limit also applies to the file that stderr goes to, so the traceback is suppressed.
     limits = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, -1)); sys.tracebacklimit = 0"
     code = f"import resource, sys; {limits}\n" + FETCH
     ended = run([sys.executable, "-B", "-c", code, *arguments_of(server, path)])
@@ -588,7 +591,7 @@ def test_an_existing_wrong_file_is_an_error_with_both_sums(server: Server, tmp_p
     assert (tmp_path / "photo.jpg").read_bytes() == b"mine"
 
 
-def test_a_proxy_of_the_environment_is_used(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_from_the_environment_is_used(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", server.address)
     get(tmp_path / "photo.jpg", "http://data.example/set")
     assert (tmp_path / "photo.jpg").read_bytes() == PHOTO
@@ -707,7 +710,7 @@ def jpeg(number: int) -> bytes:
 
 
 def offer(server: Server, monkeypatch: pytest.MonkeyPatch, name: str, files: dict[str, bytes]) -> None:
-    """Let the server have these files as a known set."""
+    """Let the server offer these files as a known set."""
     server.files |= files
     assert [file.name for file in SETS[name].files] == list(files)
     small = dataclasses.replace(
@@ -743,7 +746,7 @@ def test_a_downloaded_set_can_be_opened(
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
-def test_the_folder_that_was_named_can_be_opened(
+def test_the_folder_named_in_the_command_can_be_opened(
     name: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make, _, counts, _ = SMALL[name]
@@ -764,7 +767,7 @@ def test_the_same_command_again_fetches_nothing_and_changes_nothing(
     assert len(server.seen) == asked
 
 
-def test_the_environment_and_the_argument_name_other_mirrors(
+def test_the_environment_and_the_argument_can_name_mirrors(
     server: Server, mirror: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer(server, monkeypatch, "mnist", small_mnist())
@@ -792,7 +795,7 @@ def test_an_unknown_name_is_a_usage_error_with_the_nearest(tmp_path: Path) -> No
         download("cifar-10", tmp_path)
 
 
-def test_a_tilde_is_the_home_folder(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_stands_for_the_home_folder(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     offer(server, monkeypatch, "mnist", small_mnist())
     assert download("mnist", "~/digits") == tmp_path / "digits"
@@ -847,7 +850,7 @@ def test_two_processes_do_not_download_to_one_folder(tmp_path: Path) -> None:
         ("imagenette-160", "imagenette", "Imagenette"),
     ],
 )
-def test_addresses_and_checksums_are_those_of_torchvision(name: str, module_name: str, kind: str) -> None:
+def test_addresses_and_checksums_match_torchvisions(name: str, module_name: str, kind: str) -> None:
     spec = importlib.util.find_spec("torchvision")
     assert spec is not None
     assert spec.origin is not None
@@ -881,11 +884,11 @@ def test_every_set_is_well_formed() -> None:
         assert all(len(file.md5) == 32 and (file.num_bytes is None or file.num_bytes > 0) for file in known.files)
 
 
-# ImageNet, by a package that stands in for kaggle
+# ImageNet, with a fake kaggle package
 
 
 class Kaggle(types.ModuleType):
-    """The functions of the package that tench uses: api.authenticate and api.competition_download_files."""
+    """The functions of the kaggle package that tench uses: api.authenticate and api.competition_download_files."""
 
     def __init__(self, *, login: BaseException | None = None, failure: BaseException | None = None) -> None:
         super().__init__("kaggle")
@@ -919,7 +922,7 @@ def _large_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_large_disk")
-def test_imagenet_comes_by_the_kaggle_package(
+def test_imagenet_is_downloaded_with_the_kaggle_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Callable[[], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     kaggle = Kaggle()
@@ -937,7 +940,7 @@ def test_imagenet_comes_by_the_kaggle_package(
 
 
 @pytest.mark.usefixtures("_large_disk")
-def test_an_interrupted_download_from_kaggle_is_resumed_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kaggle_package_resumes_an_interrupted_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kaggle = Kaggle(failure=RuntimeError("403 Client Error: Forbidden"))
     monkeypatch.setitem(sys.modules, "kaggle", kaggle)
     with pytest.raises(TenchError) as error:
@@ -961,14 +964,16 @@ def test_a_kaggle_download_that_received_nothing_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_the_kaggle_package_it_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_kaggle_package_the_error_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "kaggle", None)
     with pytest.raises(TenchError, match=r"with the package kaggle, which cannot be imported .*pip install kaggle"):
         download("imagenet", tmp_path)
 
 
 @pytest.mark.parametrize("failure", [SystemExit(1), OSError("Could not find kaggle.json"), ValueError("no token")])
-def test_without_credentials_it_says_where_to_get_them(
+def test_without_credentials_the_error_says_where_to_get_them(
     failure: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "kaggle", Kaggle(login=failure))
@@ -996,7 +1001,7 @@ def test_imagenet_needs_a_large_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(kaggle.calls) == 1
 
 
-def test_half_an_archive_from_elsewhere_is_not_accepted_as_complete(tmp_path: Path) -> None:
+def test_a_truncated_archive_from_elsewhere_is_not_accepted_as_complete(tmp_path: Path) -> None:
     archive = tmp_path / "imagenet-object-localization-challenge.zip"
     archive.write_bytes(b"PK\x03\x04 the beginning")
     with pytest.raises(TenchError, match=r"is not a complete zip archive .*Remove it and run the same command again"):

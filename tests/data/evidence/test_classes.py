@@ -1,7 +1,7 @@
-"""Which folders are splits and classes: tiny copies of the structures of real datasets, read correctly or refused.
+"""Which folders are splits and which are classes: tiny copies of real dataset structures, read correctly or refused.
 
-A structure is written as paths with braces, as a shell expands them. Every file contains its own path without the part
-that `alike` removes, so that only copies are equal."""
+A structure is written as paths with shell braces. Every file contains its own path, minus the parts listed in `alike`,
+so that only copies are equal."""
 
 import re
 import shlex
@@ -22,7 +22,7 @@ from tench.data.table import Dataset, made
 from tench.errors import TenchError
 
 Truth = dict[str, dict[str | None, int]]
-"""By split: the number of images of each class, None for those without label."""
+"""By split: the number of images of each class; None stands for images without a label."""
 
 
 def expanded(pattern: str) -> list[str]:
@@ -55,7 +55,7 @@ def read(path: Path, **options: Any) -> Dataset:
 
 
 def counts(dataset: Dataset) -> Truth:
-    """The classes of each split, after checking each row: its class is in its path, or its label is -1."""
+    """The number of images of each class by split. Checks that each row's class is in its path or its label is -1."""
     found: Truth = {}
     for split, table in dataset.splits.items():
         of_rows = [dataset.classes.ids[label] if label >= 0 else None for label in table.labels]
@@ -385,7 +385,7 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("structure", "truth", "notes"), READ_RIGHT.values(), ids=READ_RIGHT)
-def test_the_structure_is_read_correctly_and_notes_say_how(
+def test_the_structure_is_read_correctly_and_the_notes_say_how(
     tmp_path: Path, structure: tuple[str, ...], truth: Truth, notes: tuple[str, ...]
 ) -> None:
     dataset = read(make(tmp_path / "set", *structure, alike=("flowers/", "chest_xray/", "kitten/", "puppy/", "all/")))
@@ -585,14 +585,14 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize(("structure", "text"), QUESTIONS.values(), ids=QUESTIONS)
-def test_the_structure_is_refused_with_the_findings_and_the_option_that_settles_it(
+def test_the_structure_is_refused_with_the_findings_and_the_option_that_decides(
     tmp_path: Path, structure: tuple[str, ...], text: str
 ) -> None:
     path = make(tmp_path / "set", *structure, alike=("kitten/", "puppy/", "KITTEN/"))
     assert refusal(path) == text
 
 
-# The options that settle it.
+# The options that decide.
 
 
 DOMAINS = "kfold/{art,photo}/{cat,dog}/{0..2}.jpg"
@@ -609,7 +609,7 @@ DOMAINS = "kfold/{art,photo}/{cat,dog}/{0..2}.jpg"
         ("*/CLASS/CLASS", each("art/cat", "art/dog", "photo/cat", "photo/dog")),
     ],
 )
-def test_classes_are_where_the_person_says(
+def test_classes_at_says_where_the_classes_are(
     tmp_path: Path, classes_at: str, classes: dict[str | None, int] | None
 ) -> None:
     path = make(tmp_path / "set", DOMAINS)
@@ -619,7 +619,7 @@ def test_classes_are_where_the_person_says(
         assert counts(read(path, classes_at=classes_at)) == {"train": classes}
 
 
-def test_images_outside_the_folders_named_by_the_person_are_left_out_with_a_note(tmp_path: Path) -> None:
+def test_images_outside_the_folders_at_classes_at_are_left_out_with_a_note(tmp_path: Path) -> None:
     assert read(make(tmp_path / "set", DOMAINS), classes_at="*/photo/CLASS").notes == (
         "No folder is named like a split, so all images are train.",
         "Classes are the folders at --classes-at */photo/CLASS.",
@@ -627,7 +627,7 @@ def test_images_outside_the_folders_named_by_the_person_are_left_out_with_a_note
     )
 
 
-def test_splits_above_the_classes_that_the_person_names_stay_splits(tmp_path: Path) -> None:
+def test_split_folders_above_the_folders_at_classes_at_stay_splits(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "{train,test}/{art,photo}/{cat,dog}/{0..2}.jpg")
     assert counts(read(path, classes_at="3")) == {
         "train": each("cat", "dog", count=6),
@@ -635,18 +635,18 @@ def test_splits_above_the_classes_that_the_person_names_stay_splits(tmp_path: Pa
     }
 
 
-def test_split_folders_are_classes_if_the_person_says_so(tmp_path: Path) -> None:
+def test_split_folders_are_classes_if_classes_at_says_so(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "{train,test}/{0..2}.jpg")
     assert counts(read(path, classes_at="1")) == {"train": each("train", "test")}
 
 
-def test_masks_are_classes_if_the_person_says_so(tmp_path: Path) -> None:
+def test_masks_are_classes_if_classes_at_says_so(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "{images,masks}/{0..2}.jpg")
     assert counts(read(path, classes_at="1")) == {"train": each("images", "masks")}
 
 
 @pytest.mark.parametrize("said", ["0", "two", "*/images", "", "-1", "1.5"])
-def test_classes_at_that_is_neither_a_depth_nor_a_pattern_is_refused(tmp_path: Path, said: str) -> None:
+def test_a_classes_at_that_is_neither_a_depth_nor_a_pattern_is_refused(tmp_path: Path, said: str) -> None:
     path = make(tmp_path / "set", DOMAINS)
     assert refusal(path, classes_at=said) == (
         "--classes-at must be the depth of the class folders (1: directly in the source) or a pattern with CLASS in "
@@ -655,7 +655,7 @@ def test_classes_at_that_is_neither_a_depth_nor_a_pattern_is_refused(tmp_path: P
 
 
 @pytest.mark.parametrize("said", ["4", "*/paint/CLASS"])
-def test_classes_at_that_finds_nothing_is_refused(tmp_path: Path, said: str) -> None:
+def test_a_classes_at_that_matches_nothing_is_refused(tmp_path: Path, said: str) -> None:
     path = make(tmp_path / "set", DOMAINS)
     assert refusal(path, classes_at=said) == (
         f"SOURCE: --classes-at {said} selects no folder that contains images. The first image is kfold/art/cat/0.jpg."
@@ -669,7 +669,7 @@ def test_classes_at_that_finds_nothing_is_refused(tmp_path: Path, said: str) -> 
         ("(?P<test>fold1)/|(?P<val>fold2)/", {split: each("cat", "dog") for split in ("train", "val", "test")}),
     ],
 )
-def test_folds_are_the_splits_that_the_person_says(tmp_path: Path, split_from: str, truth: Truth) -> None:
+def test_split_from_assigns_folds_to_splits(tmp_path: Path, split_from: str, truth: Truth) -> None:
     path = make(tmp_path / "set", "fold{1..3}/{cat,dog}/{0..2}.jpg")
     assert counts(read(path, split_from=split_from)) == truth
 
@@ -687,7 +687,7 @@ def test_a_folder_at_a_depth_can_give_the_split(tmp_path: Path, depth: str) -> N
     assert {split: len(table) for split, table in dataset.splits.items()} == {"train": 12, "test": 12}
 
 
-def test_split_from_that_finds_no_split_is_refused(tmp_path: Path) -> None:
+def test_a_split_from_that_finds_no_split_is_refused(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "fold{1..3}/{cat,dog}/{0..2}.jpg")
     advice = (
         "The first group must find train, val or test in every path. Named groups work too: '(?P<val>fold5)/' makes "
@@ -717,7 +717,7 @@ def test_an_invalid_regular_expression_or_one_without_a_group_is_refused(tmp_pat
     )
 
 
-def test_labels_are_read_from_file_names_if_the_person_says_how(tmp_path: Path) -> None:
+def test_label_from_reads_labels_from_file_names(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/{cat,dog}.{0..5}.jpg", "test1/{1..5}.jpg")
     dataset = read(path, label_from="^([a-z]+)")
     assert counts(dataset) == {"train": each("cat", "dog", count=6), "test": {None: 5}}
@@ -729,7 +729,7 @@ def test_labels_are_read_from_file_names_if_the_person_says_how(tmp_path: Path) 
     )
 
 
-def test_labels_from_file_names_that_some_lack_are_refused(tmp_path: Path) -> None:
+def test_labels_from_file_names_are_refused_if_some_names_lack_one(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/{cat,dog}.{0..5}.jpg", "train/7.jpg", "val/{cat,cow}.0.jpg")
     assert refusal(path, label_from="^([a-z]+)") == (
         "SOURCE: --label-from '^([a-z]+)' does not match 1 of the 13 file names of train, such as train/7.jpg. "
@@ -754,7 +754,7 @@ def test_the_folder_of_the_images_can_be_named(tmp_path: Path) -> None:
     )
 
 
-# In archives, and with the exclusions that a refusal advises.
+# In archives, and with the --exclude that a refusal suggests.
 
 
 def packed(path: Path, suffix: str) -> Path:
@@ -782,7 +782,7 @@ def packed(path: Path, suffix: str) -> Path:
         "a hidden class",
     ],
 )
-def test_an_archive_is_read_as_the_folder_in_it(tmp_path: Path, name: str, suffix: str) -> None:
+def test_an_archive_is_read_like_the_folder_in_it(tmp_path: Path, name: str, suffix: str) -> None:
     structure, truth, notes = READ_RIGHT[name]
     path = make(tmp_path / "set", *structure, alike=("flowers/",))
     dataset = read(packed(path, suffix))
@@ -806,7 +806,7 @@ def test_an_archive_is_read_as_the_folder_in_it(tmp_path: Path, name: str, suffi
         "one list of the splits next to the classes (CUB)",
     ],
 )
-def test_the_exclusion_that_a_refusal_advises_changes_the_answer(tmp_path: Path, name: str, in_tar: bool) -> None:
+def test_the_exclude_option_that_a_refusal_suggests_changes_the_answer(tmp_path: Path, name: str, in_tar: bool) -> None:
     path = make(tmp_path / "set", *QUESTIONS[name][0], alike=("kitten/", "puppy/", "KITTEN/"))
     source = packed(path, ".tar") if in_tar else path
     before = refusal(source)
@@ -827,7 +827,7 @@ def zipped(target: Path, *patterns: str) -> None:
             archive.writestr(name, name)
 
 
-def test_labels_are_read_from_file_names_in_archives_next_to_each_other(tmp_path: Path) -> None:
+def test_labels_are_read_from_file_names_in_neighbouring_archives(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     zipped(tmp_path / "set/train.zip", "train/{cat,dog}.{0..5}.jpg")
     zipped(tmp_path / "set/test1.zip", "test1/{1..5}.jpg")
@@ -845,7 +845,7 @@ def test_the_images_of_a_list_may_be_in_an_archive_next_to_it(tmp_path: Path) ->
     assert [dataset.classes.ids[label] for label in dataset.splits["train"].labels] == ["cat", "cat", "dog", "dog"]
 
 
-def test_an_option_of_class_folders_selects_them_although_there_is_a_list(tmp_path: Path) -> None:
+def test_an_option_of_class_folders_selects_them_even_if_there_is_a_list(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "photos/{a,b}/{0..2}.jpg")
     (path / "train.csv").write_text("".join(f"photos/{name}/{i}.jpg,{i}\n" for name in "ab" for i in range(3)))
     assert open_source(path).layout == "list"

@@ -21,7 +21,7 @@ from tench.data.table import Dataset
 
 
 def put(folder: Path, **files: bytes) -> Path:
-    """Files by path, with __ for / and DOT for a dot."""
+    """Write files named by path, with __ for / and DOT for a dot."""
     for name, data in files.items():
         path = folder / name.replace("__", "/").replace("DOT", ".")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ def test_zips_in_a_folder_are_folders(tmp_path: Path) -> None:
     assert "Archives were read as folders: test.zip, train.zip." in dataset.notes
 
 
-def test_an_archive_next_to_a_readme_is_read_like_the_archive_by_itself(tmp_path: Path) -> None:
+def test_an_archive_next_to_a_readme_is_read_like_the_archive_alone(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     with zipfile.ZipFile(tmp_path / "set/archive.zip", "w") as archive:
         for number, name in enumerate(("cat", "dog")):
@@ -137,7 +137,7 @@ def test_an_archive_next_to_a_readme_is_read_like_the_archive_by_itself(tmp_path
     assert labels(open_source(tmp_path / "set")) == {"cat/0.jpg": "cat", "dog/1.jpg": "dog"}
 
 
-def test_an_archive_for_each_class_is_a_folder_for_each_class(tmp_path: Path) -> None:
+def test_an_archive_per_class_is_read_like_a_folder_per_class(tmp_path: Path) -> None:
     for number, name in enumerate(("cat", "dog")):
         with tarfile.open(tmp_path / f"{name}.tar.gz", "w:gz") as archive:
             info = tarfile.TarInfo("1.jpg")

@@ -1,4 +1,4 @@
-"""A reader in its own process: its answer, its error, its crash, and a reader that never ends."""
+"""A reader in its own process: its answer, its error, its crash, and a reader that hangs."""
 
 import sys
 from pathlib import Path
@@ -51,6 +51,6 @@ def test_errors_and_crashes_of_the_child_name_the_file() -> None:
     assert refusal("exit") == f"a.h5: the library that reads it stopped with status 3. {damaged}"
 
 
-def test_a_child_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apart, "_LIST_SECONDS", 1)
     assert refusal("hang") == ("a.h5: could not be read within 1 s. It is damaged, or the disk hangs. Copy it again.")

@@ -1,4 +1,4 @@
-"""Files next to others are found by one rule, whatever kind of source was opened."""
+"""Files next to the data are found by one rule, whatever kind of source was opened."""
 
 import tarfile
 from pathlib import Path
@@ -22,7 +22,7 @@ def shards(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def test_files_are_looked_up_in_the_folders_of_the_others_and_in_the_root(shards: Path) -> None:
+def test_files_are_looked_up_in_the_folders_of_the_data_and_in_the_root(shards: Path) -> None:
     tree = tree_of(shards)
     found = files_beside(tree, ["train/0.rec", "val/0.rec"], "classes.txt")
     assert found == [
@@ -57,7 +57,7 @@ def test_an_excluded_file_is_not_read_from_the_disk(shards: Path) -> None:
     assert files_beside(tree, ["train/0.rec"], "classes.txt") == []
 
 
-def test_files_that_differ_are_refused_and_empty_ones_do_not_count(shards: Path) -> None:
+def test_files_that_differ_are_refused_and_empty_ones_are_ignored(shards: Path) -> None:
     (shards / "val/classes.txt").write_text(" \n")
     assert text_beside(tree_of(shards), ["train/0.rec", "val/0.rec"], "classes.txt") == {
         f"{shards}/classes.txt": "a\nb\n"

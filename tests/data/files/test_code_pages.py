@@ -30,7 +30,7 @@ def named(page: str, *classes: str) -> list[bytes]:
         ("utf-8", ("猫", "кот", "Größe")),
     ],
 )
-def test_names_are_read_in_the_page_in_which_they_make_sense(page: str, classes: tuple[str, ...]) -> None:
+def test_names_are_decoded_with_the_code_page_in_which_they_make_sense(page: str, classes: tuple[str, ...]) -> None:
     raw = named(page, *classes)
     found = code_page(raw)
     assert found is not None
@@ -40,10 +40,10 @@ def test_names_are_read_in_the_page_in_which_they_make_sense(page: str, classes:
 @pytest.mark.parametrize(
     ("page", "classes"),
     [
-        ("gbk", ("猫", "狗")),  # also common Korean syllables
-        ("cp949", ("고양이", "개")),  # also common Chinese characters
-        ("mac_roman", ("König",)),  # one letter could be any
-        ("cp737", ("γάτα", "σκύλος")),  # pages that are not known here
+        ("gbk", ("猫", "狗")),  # the bytes are common Korean syllables too
+        ("cp949", ("고양이", "개")),  # the bytes are common Chinese characters too
+        ("mac_roman", ("König",)),  # a single letter fits many code pages
+        ("cp737", ("γάτα", "σκύλος")),  # from here on: unsupported code pages
         ("cp1253", ("γάτα", "σκύλος")),
         ("cp1255", ("חתול", "כלב")),
         ("cp874", ("แมว", "หมา")),
@@ -52,11 +52,11 @@ def test_names_are_read_in_the_page_in_which_they_make_sense(page: str, classes:
         ("cp1250", ("kočka", "žába")),
     ],
 )
-def test_no_page_is_chosen_for_names_that_could_be_of_several_or_none(page: str, classes: tuple[str, ...]) -> None:
+def test_no_code_page_is_chosen_for_names_that_fit_several_or_none(page: str, classes: tuple[str, ...]) -> None:
     assert code_page(named(page, *classes)) is None
 
 
-def test_a_note_names_the_page_or_says_what_to_do() -> None:
+def test_a_note_names_the_code_page_or_says_what_to_do() -> None:
     notes: list[str] = []
     assert chosen_page(named("cp866", "кот"), "a.zip", notes) == "cp866"
     assert chosen_page(named("gbk", "狗", "猫"), "b.zip", notes) == "cp437"

@@ -56,20 +56,20 @@ def photo_tar(photo_folder: Path) -> bytes:
     return sink.getvalue()
 
 
-# Unpacked once, completely
+# Unpacking a whole file once
 
 
 @FORMS
-def test_the_form_is_known_by_the_first_bytes(form: str) -> None:
+def test_the_compression_is_recognised_by_the_first_bytes(form: str) -> None:
     assert form_of(COMPRESS[form](b"images")[:6]) == form
 
 
-def test_other_files_have_no_form() -> None:
+def test_other_files_have_no_compression() -> None:
     assert [form_of(head) for head in (b"", b"\x1f", b"PK\3\4ab", b"photos/1.jpg")] == [None] * 4
 
 
 @pytest.mark.parametrize("mode", ["gz", "bz2", "xz"])
-def test_a_compressed_tar_becomes_the_tar_that_tarfile_reads(mode: str, photo_folder: Path, tmp_path: Path) -> None:
+def test_a_compressed_tar_is_unpacked_to_what_tarfile_reads(mode: str, photo_folder: Path, tmp_path: Path) -> None:
     path = tmp_path / f"photos.tar.{mode}"
     with tarfile.open(path, f"w:{mode}") as tar:  # type: ignore[call-overload]
         tar.add(photo_folder, "photos")
@@ -100,8 +100,8 @@ def test_files_from_the_program_zstd_are_unpacked_and_verified(photo_tar: bytes,
     st.integers(1, 50_000),
     st.integers(1, 3000),
 )
-def test_members_of_any_sizes_are_joined(form: str, parts: list[bytes], times: int, at_a_time: int) -> None:
-    parts[0] *= times  # from what does not shrink to what shrinks a thousand times
+def test_members_of_any_size_are_joined(form: str, parts: list[bytes], times: int, at_a_time: int) -> None:
+    parts[0] *= times  # from incompressible data to data that shrinks a thousandfold
     file = io.BytesIO(b"".join(COMPRESS[form](part) for part in parts))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compressed, "_INPUT_BYTES", at_a_time)
@@ -119,17 +119,17 @@ def test_zeros_after_the_last_member_are_left_out(form: str, photo_tar: bytes, t
     assert unpacked(COMPRESS[form](photo_tar) + bytes(100_000), tmp_path) == photo_tar
 
 
-def test_an_image_of_few_colours_may_shrink_to_nothing(tmp_path: Path) -> None:
+def test_highly_compressible_data_is_unpacked(tmp_path: Path) -> None:
     assert unpacked(gzip.compress(bytes(20_000_000)), tmp_path) == bytes(20_000_000)
 
 
 @FORMS
-def test_the_beginning_can_be_seen_without_the_rest(form: str, photo_tar: bytes, tmp_path: Path) -> None:
+def test_the_beginning_can_be_read_without_the_rest(form: str, photo_tar: bytes, tmp_path: Path) -> None:
     packed = COMPRESS[form](photo_tar)
     with io.BytesIO(packed) as file:
         assert first_bytes(file, 512) == photo_tar[:512]
         assert first_bytes(file, 10**9) == photo_tar
-        spool_compressed(file, WHERE, tmp_path / "unpacked")  # the file is as it was
+        spool_compressed(file, WHERE, tmp_path / "unpacked")  # the file's position is unchanged
     assert (tmp_path / "unpacked").read_bytes() == photo_tar
     assert photo_tar.startswith(first_bytes(io.BytesIO(packed[: len(packed) // 2]), 10**9))
 
@@ -139,7 +139,7 @@ def test_the_beginning_of_an_uncompressed_file_is_empty(photo_tar: bytes) -> Non
     assert first_bytes(io.BytesIO(), 512) == b""
 
 
-def test_the_size_is_logged_before_the_work(
+def test_the_size_is_logged_before_unpacking(
     photo_tar: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compressed, "_members", lambda *_: iter(()))
@@ -152,7 +152,7 @@ def test_the_size_is_logged_before_the_work(
 
 
 @FORMS
-def test_a_file_that_is_truncated_is_refused_wherever_it_ends(form: str, photo_tar: bytes, tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused_wherever_it_ends(form: str, photo_tar: bytes, tmp_path: Path) -> None:
     packed = COMPRESS[form](photo_tar)
     for end in (7, 30, len(packed) // 3, 65_536, len(packed) - 9, len(packed) - 4, len(packed) - 1):
         text = refusal(packed[:end], tmp_path)
@@ -172,10 +172,10 @@ def test_a_cut_in_the_second_member_is_reported_with_its_start(photo_tar: bytes,
 
 
 @pytest.mark.parametrize("form", ["gzip", "bzip2", "xz"])
-def test_a_bit_that_changed_is_noticed_wherever_it_is(form: str, photo_tar: bytes, tmp_path: Path) -> None:
+def test_a_flipped_bit_is_noticed_wherever_it_is(form: str, photo_tar: bytes, tmp_path: Path) -> None:
     packed = COMPRESS[form](photo_tar)
     places = [*range(12, len(packed) - 8, len(packed) // 23), *range(len(packed) - 8, len(packed))]
-    without_meaning = 0  # some bits only fill up a byte
+    without_meaning = 0  # some bits are only padding
     for number, place in enumerate(places):
         try:
             assert unpacked(flip_bit(packed, place, number % 8), tmp_path) == photo_tar
@@ -189,15 +189,15 @@ def test_a_bit_that_changed_is_noticed_wherever_it_is(form: str, photo_tar: byte
 
 
 def test_damage_is_located_to_within_64_kib(tmp_path: Path) -> None:
-    block = b"\0\0\x80\xff\x7f" + bytes(0x8000)  # stored, not the last, 32 KiB long
-    packed = gzip.compress(b"")[:10] + 7 * block + b"\7" + 4 * block  # 7: of a kind that is not defined
+    block = b"\0\0\x80\xff\x7f" + bytes(0x8000)  # a stored block of 32 KiB that is not the last
+    packed = gzip.compress(b"")[:10] + 7 * block + b"\7" + 4 * block  # 7: an undefined block type
     text = refusal(packed, tmp_path)
     assert text.startswith(f"{WHERE}: the gzip data are damaged between bytes 196,608 and 262,144 (Error -3 while")
     assert text.endswith("Copy or download it again.")
 
 
 @FORMS
-def test_other_data_behind_the_end_are_refused(form: str, photo_tar: bytes, tmp_path: Path) -> None:
+def test_trailing_data_is_refused(form: str, photo_tar: bytes, tmp_path: Path) -> None:
     packed = COMPRESS[form](photo_tar)
     text = refusal(packed + b"something else that somebody put here", tmp_path)
     if form == "zstd":
@@ -214,7 +214,7 @@ def test_an_uncompressed_file_is_refused(photo_tar: bytes, tmp_path: Path) -> No
 
 
 @FORMS
-def test_a_file_that_unpacks_to_too_much_is_refused(form: str, tmp_path: Path) -> None:
+def test_a_file_that_expands_too_much_is_refused(form: str, tmp_path: Path) -> None:
     packed = COMPRESS[form](bytes(20_000_000))
     text = refusal(packed, tmp_path, Limits(inflated_bytes=10_000_000))
     assert text.endswith("more than 100 times as many. Images do not compress this well, so the file is not unpacked.")
@@ -230,10 +230,12 @@ def test_an_xz_file_that_needs_too_much_memory_is_refused(tmp_path: Path) -> Non
     )
 
 
-def test_a_disk_without_room_is_an_error_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_room_is_an_error_before_unpacking_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = type(shutil.disk_usage(tmp_path))(10**12, 10**12 - 10**6, 10**6)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    packed = gzip.compress(bytes(5_000_000))  # only gzip tells what it becomes
+    packed = gzip.compress(bytes(5_000_000))  # only gzip states its unpacked size
     text = refusal(packed + gzip.compress(bytes(3_000_000)), tmp_path)
     assert text.startswith(f"{WHERE}: 0.0 GB must be copied to {tmp_path}, but only 0.0 GB are free. Make room")
     assert unpacked(gzip.compress(bytes(900_000)), tmp_path) == bytes(900_000)
@@ -243,7 +245,7 @@ def test_a_disk_without_room_is_an_error_before_the_work(tmp_path: Path, monkeyp
 def test_a_full_disk_is_an_error_that_says_how_much_is_needed(tmp_path: Path) -> None:
     packed = gzip.compress(random.Random(0).randbytes(4_000_000))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2_500_000, before[1]))  # a limit to the size of files stands for a disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_500_000, before[1]))  # a limit on the file size simulates a full disk
     try:
         text = refusal(packed, tmp_path)
     finally:
@@ -283,14 +285,14 @@ def test_a_disk_that_cannot_be_read_is_an_error_that_names_the_file(
 
 @FORMS
 @pytest.mark.parametrize("lengths", [(512,), (1, 512, 100_000), (3_000_000,)])
-def test_a_forward_read_gives_the_bytes_at_each_place(form: str, lengths: tuple[int, ...]) -> None:
+def test_forward_reads_return_the_bytes_at_each_position(form: str, lengths: tuple[int, ...]) -> None:
     whole = bytes(range(256)) * 20_000
     forward = compressed.Forward(io.BytesIO(COMPRESS[form](whole)), WHERE)
     offset = 0
     for number in range(60):
         length = lengths[number % len(lengths)]
         assert forward.pread(length, offset) == whole[offset : offset + length]
-        assert forward.pread(10, offset) == whole[offset : offset + 10]  # the last place once more
+        assert forward.pread(10, offset) == whole[offset : offset + 10]  # the last position again
         offset += length * (number % 3)
     assert forward.pread(10, 2**62) == b""
     forward.finish()

@@ -28,7 +28,7 @@ from tench.data.files.gzip_index import IndexedGzip, build_index, open_indexed
 from tench.data.limits import LIMITS, Limits
 from tench.errors import TenchError
 
-STEP = 2**19  # rapidgzip makes no smaller one for a small file
+STEP = 2**19  # the smallest step that rapidgzip uses for a small file
 INDEXED = pytest.mark.skipif(
     importlib.util.find_spec("rapidgzip") is None, reason="needs the package rapidgzip (the extra interop)"
 )
@@ -47,7 +47,7 @@ def big_tar() -> bytes:
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w") as tar:
         for number in range(30):
-            top = 240 if number % 5 else 4  # of 256: shrinks a little, or to a quarter
+            top = 240 if number % 5 else 4  # of 256 values: shrinks a little, or to a quarter
             info = tarfile.TarInfo(f"n{number % 7:08d}/{number}.JPEG")
             info.size = 100_000 + 977 * number
             tar.addfile(info, io.BytesIO(rng.integers(0, top, info.size, np.uint8).tobytes()))
@@ -55,7 +55,7 @@ def big_tar() -> bytes:
 
 
 def bgzf(data: bytes) -> bytes:
-    """Many small members that store their sizes, as `bgzip` writes them. Source: SAM specification 4.1."""
+    """Compress into many small members that store their sizes, as `bgzip` does. Source: SAM specification 4.1."""
     members = []
     for start in [*range(0, len(data), 65_280), len(data)]:
         part = data[start : start + 65_280]
@@ -98,7 +98,7 @@ def all_of(pread: Pread) -> bytes:
 
 
 def nothing(pread: Pread) -> None:
-    """Reads nothing in the pass itself, so that build_index has to notice damage."""
+    """Read nothing during the pass, so that build_index itself has to notice damage."""
 
 
 def index_of(packed: bytes, folder: Path, limits: Limits = LIMITS) -> tuple[Path, Path]:
@@ -109,7 +109,7 @@ def index_of(packed: bytes, folder: Path, limits: Limits = LIMITS) -> tuple[Path
 
 
 def places(num_bytes: int, count: int) -> list[tuple[int, int]]:
-    """(length, offset) of small and large ranges, around every border and at random."""
+    """(length, offset) of small and large ranges, across every step boundary and at random."""
     chosen = random.Random(0)
     borders = [(1000, border - 500) for border in range(STEP, num_bytes, STEP)]
     anywhere = [(chosen.choice((1, 512, 110_000, 2 * STEP)), chosen.randrange(num_bytes)) for _ in range(count)]
@@ -118,7 +118,7 @@ def places(num_bytes: int, count: int) -> list[tuple[int, int]]:
 
 @INDEXED
 @pytest.mark.parametrize("kind", list(PACK))
-def test_any_range_is_as_in_the_unpacked_bytes(
+def test_any_range_equals_that_range_of_the_unpacked_bytes(
     kind: str, packed: dict[str, bytes], big_tar: bytes, tmp_path: Path
 ) -> None:
     path, index = tmp_path / "photos.tar.gz", tmp_path / "photos.index"
@@ -132,7 +132,7 @@ def test_any_range_is_as_in_the_unpacked_bytes(
 
 @INDEXED
 @pytest.mark.parametrize("at_a_time", [13, 500_000])
-def test_members_may_end_anywhere_in_what_is_read_at_a_time(
+def test_members_may_end_anywhere_in_a_read_chunk(
     at_a_time: int, packed: dict[str, bytes], big_tar: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, index = index_of(packed["bgzip"], tmp_path)
@@ -154,7 +154,7 @@ def test_the_members_of_a_tar_are_listed_in_the_pass_that_builds_the_index(
     packed: dict[str, bytes], big_tar: bytes, tmp_path: Path
 ) -> None:
     def members(pread: Pread) -> list[tuple[str, int, int]]:
-        """By tarfile's own reading of a header."""
+        """The members, with headers parsed by tarfile."""
         found, position = [], 0
         while (block := pread(512, position)) != bytes(512):
             info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
@@ -175,12 +175,12 @@ def test_the_members_of_a_tar_are_listed_in_the_pass_that_builds_the_index(
 
 @INDEXED
 def test_the_file_is_read_once(packed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gzip_index, "decompressed", lambda *_: pytest.fail("a second reading"))
+    monkeypatch.setattr(gzip_index, "decompressed", lambda *_: pytest.fail("the file was read a second time"))
     index_of(packed["gzip -6"], tmp_path)
 
 
 @INDEXED
-def test_the_pass_is_announced_before_it_begins(
+def test_the_pass_is_logged_before_it_begins(
     packed: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gzip_index, "num_cores", lambda: 3)
@@ -193,7 +193,7 @@ def test_the_pass_is_announced_before_it_begins(
 
 
 @INDEXED
-def test_a_file_of_several_members_is_announced_to_be_read_twice(
+def test_the_log_says_that_a_file_of_several_members_is_read_twice(
     packed: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", "tench"):
@@ -209,7 +209,7 @@ def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @INDEXED
-def test_another_process_reads_by_the_saved_index(packed: dict[str, bytes], big_tar: bytes, tmp_path: Path) -> None:
+def test_another_process_reads_with_the_saved_index(packed: dict[str, bytes], big_tar: bytes, tmp_path: Path) -> None:
     path, index = index_of(packed["gzip -6"], tmp_path)
     code = """
         import sys, zlib
@@ -227,13 +227,13 @@ def test_another_process_reads_by_the_saved_index(packed: dict[str, bytes], big_
 
 @pytest.fixture
 def inflated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The numbers of the pieces between points of an index, in the order in which they are decompressed."""
+    """The numbers of the pieces between index points, in the order in which they are decompressed."""
     numbers: list[int] = []
     inflate = IndexedGzip._inflate
 
     def counted(self: IndexedGzip, number: int) -> bytes:
         numbers.append(number)
-        time.sleep(0.01)  # so that other threads ask for it meanwhile
+        time.sleep(0.01)  # so that other threads ask for it in the meantime
         return inflate(self, number)
 
     monkeypatch.setattr(IndexedGzip, "_inflate", counted)
@@ -243,7 +243,7 @@ def inflated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @INDEXED
 @pytest.mark.parametrize("order", ["one after the other", "shuffled"])
 @pytest.mark.parametrize("held_bytes", [1, gzip_index.HELD_BYTES])
-def test_four_threads_at_once_get_their_bytes(
+def test_four_concurrent_threads_get_their_bytes(
     order: str, held_bytes: int, packed: dict[str, bytes], big_tar: bytes, tmp_path: Path, inflated: list[int]
 ) -> None:
     path, index = index_of(packed["gzip -6"], tmp_path)
@@ -255,7 +255,7 @@ def test_four_threads_at_once_get_their_bytes(
         found = list(pool.map(lambda place: file.pread(*place), wanted))
     assert found == [big_tar[offset : offset + length] for length, offset in wanted]
     if held_bytes > 1:
-        assert sorted(inflated) == list(range(max(inflated) + 1))  # each once, by whichever thread
+        assert sorted(inflated) == list(range(max(inflated) + 1))  # each piece once, by any thread
 
 
 @INDEXED
@@ -272,7 +272,7 @@ def test_the_most_recently_used_pieces_are_kept(packed: dict[str, bytes], tmp_pa
 
 
 @INDEXED
-def test_a_failed_piece_is_tried_again(packed: dict[str, bytes], big_tar: bytes, tmp_path: Path) -> None:
+def test_a_failed_piece_is_retried(packed: dict[str, bytes], big_tar: bytes, tmp_path: Path) -> None:
     path, index = index_of(packed["gzip -6"], tmp_path)
     with open_indexed(path, index, STEP) as file:
         os.truncate(path, 1_000_000)
@@ -291,7 +291,7 @@ def test_deflate_data_may_begin_at_any_bit(bit: int) -> None:
     expected = window[:300] + chosen.randbytes(1000) + b"image" * 1000 + window[-300:]
     deflate = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS, zdict=window)
     data = deflate.compress(expected) + deflate.flush()
-    before = chosen.randrange(1 << bit)  # what ends in the byte where the data begin
+    before = chosen.randrange(1 << bit)  # bits before the data in its first byte
     shifted = (int.from_bytes(data, "little") << bit | before).to_bytes(len(data) + 1, "little")
     inflate = zlib.decompressobj(-zlib.MAX_WBITS, zdict=window)
     assert inflate.decompress(gzip_index._from_bit(bit, shifted)) == expected
@@ -341,7 +341,7 @@ def test_a_damaged_file_is_refused_and_leaves_no_index(
     """
     paths = [tmp_path / f"{number}.gz" for number in range(len(DAMAGE[damage]))]
     done = run(code, *paths)
-    assert "Traceback" not in done.stderr  # where rapidgzip tells what it thinks
+    assert "Traceback" not in done.stderr  # rapidgzip prints its own messages there
     assert done.returncode == 0
     for path, line in zip(paths, done.stdout.splitlines(), strict=True):
         assert line.startswith((f"{path}: ", f"{path} "))
@@ -363,12 +363,12 @@ def test_damage_found_in_the_pass_is_reported_with_its_place(packed: dict[str, b
 
 
 @INDEXED
-def test_an_error_of_the_reader_ends_the_pass_at_once(
+def test_an_error_in_the_reader_ends_the_pass_at_once(
     packed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gzip_index, "num_cores", lambda: 3)
     path = tmp_path / "photos.tar.gz"
-    path.write_bytes(packed["gzip -6"][:-100])  # which would be found at the end
+    path.write_bytes(packed["gzip -6"][:-100])  # truncated, which would only be noticed at the end
 
     def read(pread: Pread) -> None:
         pread(512, 0)
@@ -376,7 +376,7 @@ def test_an_error_of_the_reader_ends_the_pass_at_once(
         raise TenchError("no tar archive")
 
     settled_threads()
-    before = thread_ids()  # of which some, of earlier tests, may still end
+    before = thread_ids()  # some belong to earlier tests and may still end
     with pytest.raises(TenchError) as error:
         build_index(path, tmp_path / "index", read)
     assert str(error.value) == "no tar archive"
@@ -386,7 +386,7 @@ def test_an_error_of_the_reader_ends_the_pass_at_once(
 
 
 @INDEXED
-def test_two_programs_that_disagree_on_the_size_are_an_error(
+def test_it_is_an_error_if_rapidgzip_and_zlib_disagree_on_the_size(
     packed: dict[str, bytes], big_tar: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gzip_index, "decompressed", lambda *_: iter([(b"image", 10)]))
@@ -399,14 +399,14 @@ def test_two_programs_that_disagree_on_the_size_are_an_error(
 
 
 @INDEXED
-def test_a_file_that_unpacks_to_too_much_is_not_indexed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_expands_too_much_is_not_indexed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gzip_index, "_PASS_BYTES", 50_000)
     with pytest.raises(TenchError, match=r"more than 100 times as many\. Images do not compress this well"):
         index_of(gzip.compress(bytes(30_000_000)), tmp_path, Limits(inflated_bytes=10_000_000))
 
 
 @INDEXED
-def test_a_disk_that_is_full_for_the_index_is_an_error(
+def test_a_disk_without_room_for_the_index_is_an_error(
     packed: dict[str, bytes], big_tar: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextlib.contextmanager
@@ -455,9 +455,7 @@ def test_a_file_that_changed_since_its_index_was_made_is_refused(packed: dict[st
 
 
 @INDEXED
-def test_an_index_that_is_damaged_missing_or_of_another_version_is_refused(
-    packed: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_a_damaged_missing_or_outdated_index_is_refused(packed: dict[str, bytes], tmp_path: Path) -> None:
     path, index = index_of(packed["gzip -6"], tmp_path)
     saved = index.read_bytes()
     header, rest = saved.split(b"\n", 1)
@@ -487,7 +485,7 @@ def test_an_unusable_index_is_noticed_when_it_is_built(tmp_path: Path, monkeypat
     assert not (tmp_path / "spool").exists()
 
 
-def test_an_index_of_another_form_is_refused() -> None:
+def test_an_index_in_another_format_is_refused() -> None:
     with pytest.raises(ValueError, match="the index is not in gztool's form"):
         gzip_index._Points(b"GZIDX" + bytes(100))
 
@@ -528,7 +526,7 @@ def test_reads_from_a_closed_file_or_at_negative_positions_are_refused(
 
 
 def thread_ids() -> set[str]:
-    """All threads of the process if the system lists them, else Python's."""
+    """The ids of all threads of the process if the system lists them, else of Python's threads."""
     tasks = Path("/proc/self/task")
     return (
         {task.name for task in tasks.iterdir()} if tasks.exists() else {str(one.ident) for one in threading.enumerate()}
@@ -540,7 +538,7 @@ def threads_of_this_process() -> int:
 
 
 def settled_threads() -> int:
-    """The same, after threads that are about to end, including those of earlier tests, have ended."""
+    """The number of threads, once all that are about to end (also from earlier tests) have ended."""
     count, same = threads_of_this_process(), 0
     while same < 5:
         time.sleep(0.02)
@@ -550,7 +548,7 @@ def settled_threads() -> int:
 
 
 @INDEXED
-def test_no_thread_and_no_open_file_is_left(packed: dict[str, bytes], tmp_path: Path) -> None:
+def test_no_thread_or_open_file_is_left(packed: dict[str, bytes], tmp_path: Path) -> None:
     before = settled_threads()
     path, index = index_of(packed["gzip -6"], tmp_path)
     file = open_indexed(path, index)
@@ -591,7 +589,7 @@ def test_a_process_ends_normally_with_a_file_left_open(daemon: bool, packed: dic
 
 @INDEXED
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
-def test_a_forked_process_reads_too(packed: dict[str, bytes], big_tar: bytes, tmp_path: Path) -> None:
+def test_a_forked_process_can_read(packed: dict[str, bytes], big_tar: bytes, tmp_path: Path) -> None:
     code = """
         import os, sys, zlib
         from pathlib import Path

@@ -1,4 +1,4 @@
-"""Run directories of tench, which are never data, wherever they lie."""
+"""tench's run directories are never data, wherever they are."""
 
 import shutil
 import tarfile
@@ -20,7 +20,7 @@ from tench.weights.own import CARD, WEIGHTS
 
 
 def with_run(folder: Path, *run_folders: str, files: tuple[str, ...] = ("recipe.yaml", "environment.json")) -> Path:
-    """Class folders cat and dog, and run directories with a picture each."""
+    """Write the class folders cat and dog, and run directories with two pictures each."""
     for name, first in (("cat", 0), ("dog", 3)):
         (folder / name).mkdir(parents=True)
         for number in range(first, first + 3):
@@ -41,7 +41,7 @@ def seen(dataset: Dataset) -> tuple[tuple[str, ...], dict[str, int]]:
 ONLY_DATA = (("cat", "dog"), {"train": 6})
 
 
-def test_the_marks_are_files_that_a_run_writes() -> None:
+def test_a_run_directory_is_recognised_by_files_that_a_run_writes() -> None:
     marks = {name for marks in names._RUNS for name in marks}
     assert marks == {runs.RECIPE, runs.ENVIRONMENT, runs.CLASSES, WEIGHTS, CARD}
 
@@ -65,7 +65,7 @@ def test_runs_are_left_out_of_a_folder_with_a_note(
 
 
 @pytest.mark.parametrize("options", [{"classes_at": "1"}, {"label_from": "^(cat|dog)"}])
-def test_runs_are_left_out_whatever_says_where_the_classes_are(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_runs_are_left_out_whatever_option_says_where_the_classes_are(tmp_path: Path, options: dict[str, Any]) -> None:
     folder = with_run(tmp_path / "set", "runs/001", "runs/002")
     assert seen(open_source(folder, **options)) == ONLY_DATA
 
@@ -86,7 +86,7 @@ def test_runs_are_left_out_of_an_archive(tmp_path: Path, kind: str) -> None:
     assert any(note.startswith("Left out: run directories of tench, such as ") for note in dataset.notes)
 
 
-def test_runs_beside_splits_are_no_split(tmp_path: Path) -> None:
+def test_runs_next_to_splits_are_not_a_split(tmp_path: Path) -> None:
     for split in ("train", "val"):
         with_run(tmp_path / "set" / split)
     with_run(tmp_path / "other", "runs/001")
@@ -94,7 +94,7 @@ def test_runs_beside_splits_are_no_split(tmp_path: Path) -> None:
     assert seen(open_source(tmp_path / "set")) == (("cat", "dog"), {"train": 6, "val": 6})
 
 
-def test_a_list_beside_runs_is_read_without_them(tmp_path: Path) -> None:
+def test_a_list_next_to_runs_is_read_without_them(tmp_path: Path) -> None:
     folder = with_run(tmp_path / "set", "runs/001")
     (folder / "labels.csv").write_text(
         "file,label\n" + "".join(f"{n}/{k}.jpg,{n}\n" for n in ("cat", "dog") for k in range(3))
@@ -113,13 +113,13 @@ def test_a_new_run_does_not_make_the_table_stale(tmp_path: Path) -> None:
     assert not any("runs" in path for path, _, _ in after.stamp)
 
 
-def test_check_and_prepare_see_no_run(tmp_path: Path) -> None:
+def test_check_and_prepare_ignore_runs(tmp_path: Path) -> None:
     dataset = open_source(with_run(tmp_path / "set", "runs/001"))
     assert check(dataset, threads=1).images == 6
     assert prepare(dataset, tmp_path / "new").images == {"train": 6}
 
 
-def test_a_run_directory_is_not_a_data_set(tmp_path: Path) -> None:
+def test_a_run_directory_is_not_a_dataset(tmp_path: Path) -> None:
     path = with_run(tmp_path / "set", "runs/001") / "runs/001"
     with pytest.raises(TenchError) as refused:
         open_source(path)

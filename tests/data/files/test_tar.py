@@ -32,7 +32,7 @@ def refusal(path: Path, limits: Limits = LIMITS) -> str:
 
 
 def header(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:
-    """A header whose fields tarfile would not write."""
+    """A header with fields that tarfile would not write."""
     block = bytearray(BLOCK)
     block[: len(name)] = name
     block[124 : 124 + len(size)] = size
@@ -44,7 +44,7 @@ def header(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:
 
 
 def extended(*records: bytes, kind: bytes = b"x") -> bytes:
-    """A pax header with these records of "KEY=VALUE"."""
+    """A pax header with these "KEY=VALUE" records."""
     data = b""
     for record in records:
         length = len(record) + 3
@@ -69,14 +69,14 @@ FILES = {"n01440764/1.JPEG": b"one", "empty": b"", "n2/2.JPEG": b"x" * 512, LONG
 
 
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_names_places_and_sizes_are_tarfiles(tmp_path: Path, form: int) -> None:
+def test_names_offsets_and_sizes_match_tarfile(tmp_path: Path, form: int) -> None:
     path = pack(tmp_path / "set.tar", FILES, form)
     assert listing(path) == list(expected(path))
     data = path.read_bytes()
     assert {name: data[offset : offset + size] for name, offset, size in listing(path)} == FILES
 
 
-def test_a_ustar_name_in_two_parts_is_put_together(tmp_path: Path) -> None:
+def test_a_ustar_name_in_two_parts_is_joined(tmp_path: Path) -> None:
     files = {"folder" * 20 + "/" + "name" * 20: b"1"}
     path = pack(tmp_path / "set.tar", files, tarfile.USTAR_FORMAT)
     assert [name for name, _, _ in listing(path)] == list(files)
@@ -92,7 +92,7 @@ def test_a_ustar_name_in_two_parts_is_put_together(tmp_path: Path) -> None:
     ),
     st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
 )
-def test_any_names_and_sizes_are_tarfiles(
+def test_any_names_and_sizes_match_tarfile(
     tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes], form: int
 ) -> None:
     path = pack(tmp_path_factory.mktemp("any") / "set.tar", files, form)
@@ -120,7 +120,7 @@ def test_sizes_past_eight_gigabytes_are_read(tmp_path: Path) -> None:
     assert listing(path) == [("big", BLOCK, size), ("small", size + 2 * BLOCK, 5)]
 
 
-def test_a_leading_dot_and_folders_are_understood(tmp_path: Path) -> None:
+def test_a_leading_dot_is_removed_and_folders_are_listed(tmp_path: Path) -> None:
     (tmp_path / "set/cat").mkdir(parents=True)
     (tmp_path / "set/cat/1.jpg").write_bytes(b"1")
     with tarfile.open(tmp_path / "set.tar", "w") as tar:
@@ -187,7 +187,7 @@ def test_a_sparse_member_is_an_error(tmp_path: Path) -> None:
 def test_an_archive_cut_short_anywhere_is_an_error(tmp_path: Path) -> None:
     path = pack(tmp_path / "set.tar", {"a/1.jpg": b"1" * 700, "b/2.jpg": b"2" * 100})
     whole = path.read_bytes()
-    closing = 3 * BLOCK + 2 * BLOCK  # the first of the empty blocks that close it
+    closing = 3 * BLOCK + 2 * BLOCK  # where the empty blocks at the end begin
     for length in range(0, closing + BLOCK, 37):
         path.write_bytes(whole[:length])
         found = refusal(path)
@@ -198,7 +198,7 @@ def test_an_archive_cut_short_anywhere_is_an_error(tmp_path: Path) -> None:
     assert len(listing(path)) == 2
 
 
-def test_every_bit_of_a_header_is_guarded(tmp_path: Path) -> None:
+def test_every_flipped_bit_of_a_header_is_noticed(tmp_path: Path) -> None:
     path = pack(tmp_path / "set.tar", {"a/1.jpg": b"1" * 700, "b/2.jpg": b"2" * 100})
     whole, second = path.read_bytes(), 3 * BLOCK
     for position in [*range(0, 148, 7), *range(156, BLOCK, 11)]:
@@ -211,7 +211,7 @@ def test_every_bit_of_a_header_is_guarded(tmp_path: Path) -> None:
         )
 
 
-def test_a_false_size_is_an_error(tmp_path: Path) -> None:
+def test_a_wrong_size_is_an_error(tmp_path: Path) -> None:
     info = tarfile.TarInfo("a")
     info.size = 10**15
     (tmp_path / "set.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(4 * BLOCK))
@@ -219,7 +219,7 @@ def test_a_false_size_is_an_error(tmp_path: Path) -> None:
     assert found.startswith(f"{WHERE}: 'a' needs bytes 512-1,000,000,000,000,512, but the archive ends at 2,560.")
 
 
-def test_a_second_archive_behind_the_first_is_an_error(tmp_path: Path) -> None:
+def test_a_second_archive_after_the_first_is_an_error(tmp_path: Path) -> None:
     path = pack(tmp_path / "set.tar", {"a": b"1"})
     once = path.read_bytes()
     path.write_bytes(once + once)
@@ -243,8 +243,8 @@ def test_a_broken_extended_header_is_an_error(tmp_path: Path) -> None:
         (header(b"pax", b"-0000002000\0", b"L"), "-1,024"),
     ],
 )
-def test_a_size_below_zero_is_an_error(tmp_path: Path, archive: bytes, size: str) -> None:
-    """It would lead back to a header that was already read, and loop forever."""
+def test_a_negative_size_is_an_error(tmp_path: Path, archive: bytes, size: str) -> None:
+    """A negative size would lead back to a header that was already read, and reading would never end."""
     (tmp_path / "set.tar").write_bytes(archive + END)
     found = refusal(tmp_path / "set.tar")
     assert found.startswith(f"{WHERE}: '")
@@ -252,7 +252,7 @@ def test_a_size_below_zero_is_an_error(tmp_path: Path, archive: bytes, size: str
 
 
 @pytest.mark.parametrize("size", [b"\x80" + b"\x7f" + b"\xff" * 10, b"\x80\0\0\0" + b"\x7f" + b"\xff" * 7])
-def test_a_size_of_more_than_any_disk_is_an_error(tmp_path: Path, size: bytes) -> None:
+def test_a_size_larger_than_any_disk_is_an_error(tmp_path: Path, size: bytes) -> None:
     (tmp_path / "set.tar").write_bytes(header(b"cat/a.jpg", size) + END)
     assert refusal(tmp_path / "set.tar").startswith(f"{WHERE}: 'cat/a.jpg' needs bytes 512-")
     content = header(b"cat/a.jpg", size) + END
@@ -270,7 +270,7 @@ def test_a_name_longer_than_a_path_is_an_error(tmp_path: Path, form: int) -> Non
     )
 
 
-def test_an_extended_header_of_megabytes_is_an_error(tmp_path: Path) -> None:
+def test_an_extended_header_of_several_megabytes_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "set.tar").write_bytes(extended(b"comment=" + b"x" * 2**20) + header(b"a", b"00000000000\0") + END)
     assert refusal(tmp_path / "set.tar") == (
         f"{WHERE}: the extended header at byte 0 has 1,048,593 bytes; at most 1,048,576 are read. The archive is "
@@ -316,7 +316,7 @@ def test_a_zero_byte_in_a_name_is_an_error(tmp_path: Path, archive: bytes) -> No
 @pytest.mark.parametrize("name", [b"", b".", b"./"])
 def test_a_file_without_a_name_is_an_error(tmp_path: Path, name: bytes) -> None:
     (tmp_path / "set.tar").write_bytes(header(name, b"00000000000\0", b"7") + END)
-    if name.endswith(b"/"):  # a folder, as before 1988: the archive's root
+    if name.endswith(b"/"):  # a folder in the format from before 1988: the archive's root
         assert listing(tmp_path / "set.tar") == []
     else:
         assert WHERE in refusal(tmp_path / "set.tar")
@@ -327,7 +327,7 @@ def test_a_name_that_leads_outside_on_windows_is_an_error(tmp_path: Path, name: 
     assert f"the member {name!r} is outside" in refusal(pack(tmp_path / "set.tar", {name: b"1"}))
 
 
-def test_a_long_name_is_cut_in_a_message(tmp_path: Path) -> None:
+def test_a_long_name_is_shortened_in_a_message(tmp_path: Path) -> None:
     path = pack(tmp_path / "set.tar", {"../" + "x" * 4000: b"1"})
     found = refusal(path)
     assert found.startswith(f"{WHERE}: the member '../xxxx")

@@ -28,7 +28,7 @@ FILES = {
     "a0/3.jpg": b"",
     "top.txt": "\ufefftext \u00e9".encode(),
 }
-"""Chosen so that "/" sorts between other characters: a-b, a/, a0."""
+"""Names chosen so that "/" sorts between other characters: a-b, a/, a0."""
 
 
 def lay_out(path: Path, files: dict[str, bytes] = FILES) -> Path:
@@ -86,7 +86,7 @@ def test_a_file_can_be_read_in_parts(tmp_path: Path, form: Callable[[Path], Path
         assert (file.read(3), file.tell()) == (b"wot", 4)
 
 
-def test_archives_inside_archives_are_folders_once_opened(tmp_path: Path) -> None:
+def test_archives_inside_archives_become_folders_when_opened(tmp_path: Path) -> None:
     inner = {
         name: pack_tar(tmp_path / name, {f"{name[0]}.jpg": name.encode()}).read_bytes() for name in ("x.tar", "y.tar")
     }
@@ -102,10 +102,10 @@ def test_archives_inside_archives_are_folders_once_opened(tmp_path: Path) -> Non
         "outer.tar/y.tar/y.jpg": b"y.tar",
     }
     assert list(tree.folders) == ["outer.tar", "outer.tar/x.tar", "outer.tar/y.tar"]
-    assert set(tree.shards) == {str(tmp_path / "set.zip")}  # everything is addressed in place
+    assert set(tree.shards) == {str(tmp_path / "set.zip")}  # all rows point into the outer archive
 
 
-def test_files_that_were_read_are_in_the_stamp_and_images_on_disk_are_not(tmp_path: Path) -> None:
+def test_the_stamp_has_the_files_that_were_read_but_no_images_on_disk(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "set")
     tree = open_tree(path, tmp_path / "spool")
     folders = {str(path), *(str(path / folder) for folder in tree.folders)}
@@ -128,7 +128,7 @@ def test_rows_of_a_tree_contain_the_files_bytes(tmp_path: Path) -> None:
     assert on_disk.shards == [str(tmp_path / "set/a/1.jpg")]
 
 
-def test_a_place_is_the_file_or_its_position_in_its_archive(tmp_path: Path) -> None:
+def test_the_place_of_a_file_is_its_path_or_its_position_in_its_archive(tmp_path: Path) -> None:
     tree = open_tree(lay_out(tmp_path / "set"), tmp_path / "spool")
     assert tree.place("a/1.jpg") == f"{tmp_path}/set/a/1.jpg"
     assert tree.path(tree.index("a/1.jpg")) == tmp_path / "set/a/1.jpg"
@@ -146,7 +146,7 @@ def test_files_left_by_archivers_are_left_out(tmp_path: Path, form: Callable[[Pa
     assert (list(tree.names), list(tree.folders)) == (["a/1.jpg"], ["a"])
 
 
-def test_empty_folders_are_in_the_tree(tmp_path: Path) -> None:
+def test_the_tree_includes_empty_folders(tmp_path: Path) -> None:
     (lay_out(tmp_path / "set") / "empty").mkdir()
     with tarfile.open(tmp_path / "set.tar", "w") as tar:
         tar.add(tmp_path / "set", "set")
@@ -178,7 +178,7 @@ def test_deflated_members_are_spooled_once_and_the_size_is_logged(
     assert contents(tree) == FILES
 
 
-def test_a_spool_for_which_there_is_no_room_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_room_for_the_spool_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = pack_deflated(tmp_path / "set.zip")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
     found = refusal(path, tmp_path / "spool")
@@ -192,7 +192,7 @@ def test_a_zip_bomb_is_refused_before_anything_is_written(tmp_path: Path) -> Non
     assert not (tmp_path / "spool").exists()
 
 
-def test_a_member_that_inflates_to_another_size_than_it_says_is_an_error(tmp_path: Path) -> None:
+def test_a_member_that_inflates_to_a_size_other_than_stated_is_an_error(tmp_path: Path) -> None:
     path = pack_deflated(tmp_path / "set.zip", {"a/1.jpg": b"x" * 1000})
     data = bytearray(path.read_bytes())
     directory = data.index(b"PK\x01\x02")
@@ -245,7 +245,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path: Path) -> Non
         tree.read("a/deep/2.jpg")
 
 
-def test_braces_stand_for_counted_files(tmp_path: Path) -> None:
+def test_braces_in_a_pattern_expand_to_numbered_files(tmp_path: Path) -> None:
     names = [f"{split}/part-{number:04}.tar" for split in ("train", "val") for number in (8, 9, 10)]
     lay_out(tmp_path, dict.fromkeys(names, b"x"))
     pattern = tmp_path / "{train,val}/part-{0008..0010}.tar"
@@ -270,7 +270,7 @@ def test_a_missing_file_of_a_pattern_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tar", "zip"])
-def test_the_last_of_several_files_with_the_same_name_in_an_archive_counts(tmp_path: Path, kind: str) -> None:
+def test_of_several_files_with_the_same_name_in_an_archive_the_last_is_used(tmp_path: Path, kind: str) -> None:
     path, files = tmp_path / f"set.{kind}", [("cat/1.jpg", b"first"), ("dog/2.jpg", b"2"), ("cat/1.jpg", b"last")]
     if kind == "tar":
         with tarfile.open(path, "w") as tar:
@@ -294,7 +294,7 @@ NFC, NFD = "caf\u00e9", "cafe\u0301"
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_names_are_composed_and_found_in_either_form(
+def test_names_are_normalised_to_nfc_and_found_in_either_unicode_form(
     tmp_path: Path, form: Callable[[Path, dict[str, bytes]], Path]
 ) -> None:
     tree = open_tree(form(tmp_path / "set", {f"{NFD}/{NFD}.jpg": b"1", "x/2.jpg": b"2"}), tmp_path / "spool")
@@ -305,7 +305,7 @@ def test_names_are_composed_and_found_in_either_form(
     assert tree.place(f"{NFC}/{NFC}.jpg").startswith(f"{tmp_path}/set/{NFC}/{NFC}.jpg")
 
 
-def test_a_class_in_both_forms_is_one_folder(tmp_path: Path) -> None:
+def test_a_class_spelled_in_both_unicode_forms_is_one_folder(tmp_path: Path) -> None:
     path = pack_tar(tmp_path / "set.tar", {f"{NFD}/1.jpg": b"1", f"{NFC}/2.jpg": b"2"})
     assert open_tree(path, tmp_path / "spool").children("") == [NFC]
 
@@ -318,7 +318,7 @@ def test_two_files_that_differ_only_in_unicode_form_are_an_error(tmp_path: Path)
     )
 
 
-def test_names_of_a_tar_in_another_code_page_are_read_with_a_note(tmp_path: Path) -> None:
+def test_tar_names_in_another_code_page_are_read_with_a_note(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "set.tar", "w", encoding="cp866", format=tarfile.GNU_FORMAT) as tar:
         for name in ("кот/1.jpg", "пёс/2.jpg", "top.txt"):
             tar.addfile(tarfile.TarInfo(name))
@@ -370,9 +370,9 @@ def test_links_back_to_a_folder_above_are_not_followed(tmp_path: Path) -> None:
     assert tree.notes == ["Links to a folder above them are not followed: 'a/deep/up' (2 in all)."]
 
 
-def test_links_that_multiply_paths_are_an_error(tmp_path: Path) -> None:
+def test_links_that_multiply_the_paths_are_an_error(tmp_path: Path) -> None:
     path = tmp_path / "set"
-    for number in range(8):  # each leads to the next twice: 2^8 paths to the last
+    for number in range(8):  # each folder has two links to the next: 2^8 paths to the last
         lay_out(path, {f"{number}/x.jpg": b"x"})
         for name in "ab":
             (path / f"{number}/{name}").symlink_to(f"../{number + 1}")
@@ -386,7 +386,7 @@ def test_links_that_multiply_paths_are_an_error(tmp_path: Path) -> None:
         open_tree(path, tmp_path / "spool", limits=Limits(links_to_folder=2))
 
 
-def test_a_folder_too_deep_is_an_error_wherever_it_is(tmp_path: Path) -> None:
+def test_a_folder_that_is_too_deep_is_an_error_wherever_it_is(tmp_path: Path) -> None:
     deep = {"cat/1.jpg": b"1", "a/" * 129 + "x.jpg": b"x"}
     for number, form in enumerate((lay_out, pack_tar, pack_zip, pack_deflated)):
         path = form(tmp_path / str(number), deep)
@@ -396,7 +396,7 @@ def test_a_folder_too_deep_is_an_error_wherever_it_is(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_any_depth_is_walked_if_the_limits_allow_it(tmp_path: Path) -> None:
-    path, depth = tmp_path / "set", 1100  # more than Python's recursion
+    path, depth = tmp_path / "set", 1100  # more than Python's recursion limit
     path.mkdir()
     above = os.open(path, os.O_RDONLY)
     for _ in range(depth):
@@ -410,10 +410,10 @@ def test_a_folder_of_any_depth_is_walked_if_the_limits_allow_it(tmp_path: Path) 
         assert len(tree.folders) == depth
         assert "is 129 levels deep" in refusal(path, tmp_path / "spool")
     finally:
-        assert run(["rm", "-r", path]).returncode == 0  # Python's own functions recurse
+        assert run(["rm", "-r", path]).returncode == 0  # Python's own functions are recursive
 
 
-def test_names_of_folders_are_bounded_together(tmp_path: Path) -> None:
+def test_the_total_size_of_folder_names_is_limited(tmp_path: Path) -> None:
     path = pack_tar(tmp_path / "set.tar", {f"{number}/" + "a/" * 100 + "x.jpg": b"x" for number in range(20)})
     with pytest.raises(
         TenchError, match=r"set\.tar: the paths of the first .* have more than 100,000 characters in total"
@@ -427,7 +427,7 @@ def test_more_files_than_the_limit_are_an_error(tmp_path: Path) -> None:
             open_tree(form(tmp_path / form.__name__), tmp_path / "spool", limits=Limits(members=3))
 
 
-def test_archives_nested_too_deep_are_an_error(tmp_path: Path) -> None:
+def test_archives_that_are_nested_too_deeply_are_an_error(tmp_path: Path) -> None:
     files = {"x.jpg": b"x"}
     for number in range(4):
         files = {f"{number}.tar": pack_tar(tmp_path / "inner.tar", files).read_bytes()}
@@ -438,14 +438,14 @@ def test_archives_nested_too_deep_are_an_error(tmp_path: Path) -> None:
         tree.opened(["3.tar/2.tar/1.tar"])
 
 
-def test_an_archive_inside_one_of_the_same_name_is_spooled_apart(tmp_path: Path) -> None:
+def test_an_archive_inside_one_of_the_same_name_is_spooled_separately(tmp_path: Path) -> None:
     inner = pack_deflated(tmp_path / "inner.zip", {"x.jpg": b"inner" * 100}).read_bytes()
     path = pack_deflated(tmp_path / "set.zip", {"set.zip": inner, "y.jpg": b"outer" * 100})
     tree = open_tree(path, tmp_path / "spool").opened(["set.zip"])
     assert contents(tree) == {"set.zip/x.jpg": b"inner" * 100, "y.jpg": b"outer" * 100}
 
 
-def test_a_file_that_is_read_whole_is_bounded(tmp_path: Path) -> None:
+def test_the_size_of_a_file_that_is_read_whole_is_limited(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "set")
     with (path / "classes.txt").open("wb") as file:
         file.truncate(20 * 10**9)
@@ -462,7 +462,7 @@ def test_a_file_that_is_read_whole_is_bounded(tmp_path: Path) -> None:
         tree.read("a/1.jpg", at_most=2)
 
 
-def test_a_bomb_of_members_that_share_their_bytes_is_refused(tmp_path: Path) -> None:
+def test_a_zip_bomb_of_members_that_share_their_bytes_is_refused(tmp_path: Path) -> None:
     path = pack_deflated(tmp_path / "set.zip", {"a/1.jpg": bytes(10**6)})
     whole = path.read_bytes()
     begin = whole.index(b"PK\x01\x02")
@@ -479,7 +479,7 @@ def test_a_pattern_for_too_many_files_is_an_error(tmp_path: Path, braces: str) -
         open_pattern(tmp_path / braces, tmp_path)
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="a file of Linux")
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs /proc/self/mem")
 def test_a_file_that_fails_while_it_is_read_is_named(tmp_path: Path) -> None:
     assert refusal(Path("/proc/self/mem"), tmp_path / "spool") == (
         "/proc/self/mem: cannot be read (Input/output error)."
@@ -504,6 +504,8 @@ def test_a_path_too_long_to_open_is_an_error_on_one_line(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("start", [b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"BZh9", b"\x28\xb5\x2f\xfd"])
-def test_a_compressed_file_that_cannot_be_unpacked_is_an_error_and_no_other_file(tmp_path: Path, start: bytes) -> None:
+def test_a_compressed_file_that_cannot_be_unpacked_is_an_error_and_not_read_as_another_type(
+    tmp_path: Path, start: bytes
+) -> None:
     (tmp_path / "set.tar.x").write_bytes(start + b"nonsense" * 100)
     assert refusal(tmp_path / "set.tar.x", tmp_path / "spool").startswith(f"{tmp_path}/set.tar.x: the ")

@@ -56,13 +56,13 @@ refusal = error_of(contents)
 
 
 def renamed(data: bytes, old: bytes, new: bytes) -> bytes:
-    """With a name of the same length that is not marked as UTF-8."""
+    """Replace a name with one of the same length that is not marked as UTF-8."""
     assert len(old) == len(new)
     return data.replace(old, new)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_members_are_those_of_zipfile(method: int) -> None:
+def test_members_match_those_of_zipfile(method: int) -> None:
     files = {"cat/1.jpg": PHOTO, "cat/2.jpg": b"", "dog/": b"", "\u732b/\U0001f41f.jpg": b"x" * 100_000}
     data = pack(files, method)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -70,7 +70,7 @@ def test_members_are_those_of_zipfile(method: int) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_an_archive_behind_other_bytes_is_read(method: int) -> None:
+def test_an_archive_after_other_bytes_is_read(method: int) -> None:
     data = pack({"cat/1.jpg": PHOTO}, method)
     assert contents(b"a self-extracting program" + data) == {"cat/1.jpg": PHOTO}
     assert contents(data[:-2] + b"\x05\0a note") == {"cat/1.jpg": PHOTO}  # the archive's comment
@@ -88,18 +88,18 @@ def test_zip64_is_read(tmp_path: Path) -> None:
     assert contents(data)["big.bin"] == PHOTO
 
 
-def test_backslashes_separate_folders_in_an_archive_of_windows(tmp_path: Path) -> None:
+def test_backslashes_separate_folders_in_an_archive_from_windows(tmp_path: Path) -> None:
     note = f"{WHERE}: 2 names with backslashes, which are read as folder separators."
     files = {"cat\\1.jpg": b"1", "dog\\2.jpg": b"2"}
     assert names(pack(files, create_system=0)) == (["cat/1.jpg", "dog/2.jpg"], [note])
-    assert names(pack(files, create_system=3)) == (["cat/1.jpg", "dog/2.jpg"], [note])  # nothing else separates
+    assert names(pack(files, create_system=3)) == (["cat/1.jpg", "dog/2.jpg"], [note])  # there is no other separator
     mixed = {"cat/1.jpg": b"1", "cat/2\\3.jpg": b"2"}
     assert names(pack(mixed, create_system=3)) == (["cat/1.jpg", "cat/2\\3.jpg"], [])  # part of a name on Unix
     assert names(pack(mixed, create_system=10))[0] == ["cat/1.jpg", "cat/2/3.jpg"]
 
 
 def test_a_backslash_inside_a_japanese_character_is_not_a_separator() -> None:
-    """The second byte of some characters of code page 932 is that of the backslash."""
+    """In code page 932, the second byte of some characters is the byte of a backslash."""
     raw = "表/ねこ.jpg".encode("cp932")
     assert b"\\" in raw
     found, notes = names(renamed(pack({"Z" * len(raw): b"1"}), b"Z" * len(raw), raw))
@@ -107,8 +107,8 @@ def test_a_backslash_inside_a_japanese_character_is_not_a_separator() -> None:
     assert "code page cp932" in notes[0]
 
 
-def test_the_unicode_path_of_info_zip_counts() -> None:
-    """Field 0x7075, which belongs to the name whose CRC-32 it contains."""
+def test_the_unicode_path_of_info_zip_is_used() -> None:
+    """Field 0x7075 applies only to the name whose CRC-32 it contains."""
     raw, path = b"\x8c\xa2.jpg", "犬.jpg".encode()
     for crc32, expected in ((zlib.crc32(raw), "犬.jpg"), (1, "î\u00f3.jpg")):
         extra = struct.pack("<HHBL", 0x7075, 5 + len(path), 1, crc32) + path
@@ -151,14 +151,14 @@ def test_one_flipped_byte_in_compressed_data_is_an_error_that_names_the_archive(
             try:
                 found = refusal(bytes(data))
             except pytest.fail.Exception:
-                assert contents(bytes(data))["cat/1.jpg"] == PHOTO  # a bit that says nothing
+                assert contents(bytes(data))["cat/1.jpg"] == PHOTO  # a bit without meaning
             else:
                 assert found.startswith(f"{WHERE}: ")
                 assert len(found) < 300
 
 
 def field(data: bytes, offset: int, value: int, *, length: int = 2, local: bool = False) -> bytes:
-    """With a field of the first entry of the directory changed, or of the first local header."""
+    """Change a field of the first directory entry, or of the first local header."""
     begin = 0 if local else data.index(b"PK\x01\x02")
     return data[: begin + offset] + value.to_bytes(length, "little") + data[begin + offset + length :]
 
@@ -236,7 +236,7 @@ def test_an_archive_beyond_the_limits_is_an_error() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(METHODS), st.data())
-def test_a_mutated_archive_is_read_or_refused_by_its_name(method: int, data: st.DataObject) -> None:
+def test_a_mutated_archive_is_read_or_refused_with_its_name(method: int, data: st.DataObject) -> None:
     whole = bytearray(pack({"cat/1.jpg": PHOTO[:600], "dog/\u00e9.jpg": b"x" * 50}, method))
     for _ in range(data.draw(st.integers(1, 4))):
         value = data.draw(st.sampled_from([0, 1, 8, 0x2F, 0x5C, 0x7F, 0x80, 0xFF]))
@@ -246,6 +246,6 @@ def test_a_mutated_archive_is_read_or_refused_by_its_name(method: int, data: st.
     except TenchError as error:
         text = str(error)
     else:
-        text = f"{WHERE}: "
-    assert text.startswith(f"{WHERE}: ")
+        text = WHERE
+    assert text.startswith(WHERE)
     assert len(text) < 500

@@ -23,7 +23,7 @@ from tench.data.table import Classes, Contents, Rows
 from tench.errors import TenchError
 
 TRUTH = miniature.TRAIN_BOXES | miniature.val_boxes()
-"""The boxes of every image that has some, or has an annotation."""
+"""The boxes of every image that has boxes or an annotation."""
 WHAT_BECAME = (
     "train has 7 boxes in 7 of its 21 images.",
     "val has 12 boxes in 12 of its 12 images.",
@@ -114,7 +114,7 @@ def test_annotations_unpacked_among_the_images_are_read_and_not_mistaken_for_ima
 
 
 @pytest.mark.parametrize("source", ["", "ILSVRC", "ILSVRC/Data", "ILSVRC/Data/CLS-LOC"])
-def test_kaggles_annotations_are_found_from_any_folder_of_its_tree(tmp_path: Path, source: str) -> None:
+def test_kaggles_annotations_are_found_from_any_folder_of_the_tree(tmp_path: Path, source: str) -> None:
     miniature.kaggle(tmp_path)
     contents = kaggle.read(open_tree(tmp_path / source, tmp_path / "no spool"))
     by_key, notes = attached(tmp_path / source, contents)
@@ -128,7 +128,7 @@ def test_kaggles_annotations_are_found_in_the_archive_in_the_archive(tmp_path: P
     assert boxes.attach(open_tree(path, tmp_path / "spool"), contents).notes[-6:] == list(WHAT_BECAME)
 
 
-def test_annotations_in_a_big_compressed_archive_are_read_through_its_index_which_is_opened_once(
+def test_the_index_of_a_big_compressed_archive_of_annotations_is_opened_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("rapidgzip", reason="needs rapidgzip, which indexes big gzip files")
@@ -147,7 +147,7 @@ def test_annotations_in_a_big_compressed_archive_are_read_through_its_index_whic
     assert opened == [path]
 
 
-def test_the_first_of_two_annotations_counts_and_the_dogs_task_comes_last(tmp_path: Path) -> None:
+def test_the_first_of_two_annotations_is_used_and_those_of_the_dogs_task_come_last(tmp_path: Path) -> None:
     contents = images(tmp_path)
     again = {"n02092002/n02092002_9.xml": annotation([("n02092002", (0, 0, 1, 1))])}
     more = {"n02092002/n02092002_10026.xml": annotation([("n02092002", (0, 0, 50, 80))])}
@@ -182,7 +182,7 @@ def test_a_source_without_annotations_is_an_error_that_names_usable_files(tmp_pa
         assert name in boxes.WOULD_DO
 
 
-def test_annotations_of_other_images_only_are_an_error(tmp_path: Path) -> None:
+def test_annotations_that_match_no_image_are_an_error(tmp_path: Path) -> None:
     contents = images(tmp_path)
     write(tmp_path, {"n02100735/n02100735_424242.xml": annotation([])})
     assert refusal(tmp_path, contents) == (
@@ -204,14 +204,14 @@ def test_a_damaged_annotation_is_an_error_that_names_it_and_its_archive(tmp_path
     )
 
 
-def test_an_archive_cut_short_is_an_error(tmp_path: Path) -> None:
+def test_a_truncated_archive_is_an_error(tmp_path: Path) -> None:
     contents = images(tmp_path)
     archive = miniature.bbox_train(tmp_path)
     archive.write_bytes(archive.read_bytes()[:-300])
     assert re.match(rf"{archive} ends at byte [\d,]+ in the middle of the gzip data", refusal(tmp_path, contents))
 
 
-def test_the_stamp_has_the_containers_of_boxes_but_not_each_of_many_files(tmp_path: Path) -> None:
+def test_the_stamp_has_the_containers_of_annotations_but_not_the_single_files(tmp_path: Path) -> None:
     contents = images(tmp_path)
     archive = miniature.bbox_train(tmp_path)
     write(tmp_path, miniature.val_annotations())
@@ -220,10 +220,10 @@ def test_the_stamp_has_the_containers_of_boxes_but_not_each_of_many_files(tmp_pa
     assert len(found.stamp) == len(set(found.stamp))
 
 
-# One annotation.
+# A single annotation.
 
 
-def test_objects_are_those_that_torchvision_reads() -> None:
+def test_objects_match_those_that_torchvision_reads() -> None:
     import_torchvision()
     from torchvision.datasets import VOCDetection
 
@@ -272,7 +272,7 @@ def broken(change: Callable[[bytes], bytes]) -> str:
     return message.partition("(")[2].rpartition(")")[0]
 
 
-def test_an_annotation_that_lacks_a_part_is_an_error() -> None:
+def test_an_incomplete_annotation_is_an_error() -> None:
     assert broken(lambda data: data.replace(b"<width>100</width>", b"")) == "<size/width> is missing"
     assert broken(lambda data: data.replace(b"<width>100", b"<width>0")) == "the image's size is 0 x 80"
     assert broken(lambda data: data.replace(b"<xmax>3</xmax>", b"")) == "<xmax> is missing"
@@ -283,7 +283,7 @@ def test_an_annotation_that_lacks_a_part_is_an_error() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "iso-8859-1"])
 def test_a_document_type_is_refused_in_any_encoding(encoding: str) -> None:
-    """Entities that grow into gigabytes are declared in one."""
+    """A document type can declare entities that expand to gigabytes."""
     text = (
         f'<?xml version="1.0" encoding="{encoding}"?><!DOCTYPE a [<!ENTITY b "{"c" * 99}">]>'
         "<annotation><size><width>&b;</width></size></annotation>"
@@ -293,7 +293,7 @@ def test_a_document_type_is_refused_in_any_encoding(encoding: str) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 600))
-def test_bytes_of_any_kind_are_read_or_refused(noise: bytes, position: int) -> None:
+def test_any_bytes_are_read_or_refused(noise: bytes, position: int) -> None:
     whole = annotation([("n01440764", (1, 2, 3, 4))])
     for data in (noise, whole[:position] + noise + whole[position:], whole[:position]):
         with contextlib.suppress(TenchError):  # anything else fails the test

@@ -31,7 +31,9 @@ TEXT = [name for name in FILES if name.endswith(".txt")]
         ("crane\ntench\ncrane\n", None, ("crane", "tench", "crane")),
     ],
 )
-def test_all_text_is_read_by_one_rule(name: str, text: str, ids: tuple[str, ...] | None, names: tuple[str]) -> None:
+def test_all_class_lists_are_read_by_one_rule(
+    name: str, text: str, ids: tuple[str, ...] | None, names: tuple[str]
+) -> None:
     assert parse(text, "the file", name) == ClassFile("the file", ids, names)
 
 
@@ -83,7 +85,7 @@ def test_tables_and_words_are_read() -> None:
     assert (words.classes.ids, words.classes.numbered) == (("0", "1"), True)
 
 
-def test_all_existing_files_are_returned_in_order_of_preference() -> None:
+def test_all_existing_class_files_are_returned_in_order_of_preference() -> None:
     texts = {"labels.txt": "a\nb", "x_categories.csv": "0,a\n1,b", "synset.txt": "c", "categories.csv": "0,no"}
     found = class_files(lambda name: {f"./{name}": texts[name]} if name in texts else {}, "x_")
     assert [file.where for file in found] == ["./synset.txt", "./x_categories.csv", "./labels.txt"]
@@ -91,7 +93,7 @@ def test_all_existing_files_are_returned_in_order_of_preference() -> None:
     assert [(file.where, len(file)) for file in both] == [("1/s", 1), ("2/s", 2)]
 
 
-def test_a_file_with_ids_is_preferred_and_two_that_contradict_each_other_are_refused() -> None:
+def test_a_file_with_ids_is_preferred_and_if_two_contradict_each_other_neither_is_used() -> None:
     words = ClassFile("words", None, ("Tench, Tinca", "gold_fish", "crane", "crane"))
     ids = ClassFile("ids", (TENCH, GOLDFISH), ("tench", "gold fish"))
     assert agreed([]) == (None, [])
@@ -106,7 +108,7 @@ def test_a_file_with_ids_is_preferred_and_two_that_contradict_each_other_are_ref
     ]
 
 
-# What is written for the classes of a dataset, and read again.
+# Writing the classes of a dataset, and reading them back.
 
 WORD = st.text(st.characters(exclude_categories=("Cs", "Zs", "Zl", "Zp", "Cc")), min_size=1, max_size=6)
 IDS = st.one_of(
@@ -163,7 +165,7 @@ def test_names_of_numbered_classes_are_read_back_with_single_spaces(names: list[
         assert read.names == expected
 
 
-def test_the_text_of_classes_is_plain_if_possible() -> None:
+def test_classes_are_written_as_a_plain_list_if_possible() -> None:
     assert text_of(Classes.of(["dog", "big cat"])) == {"classes.txt": "dog\nbig cat\n"}
     wordnet = Classes.of([TENCH, GOLDFISH], ["tench,  Tinca tinca", GOLDFISH])
     assert text_of(wordnet) == {"classes.txt": f"{TENCH}\ttench, Tinca tinca\n{GOLDFISH}\n"}

@@ -57,12 +57,12 @@ FORMS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_gives_each_image_its_class(tmp_path: Path, form: str) -> None:
+def test_every_form_of_val_labels_assigns_each_image_its_class(tmp_path: Path, form: str) -> None:
     FORMS[form](tmp_path)
     assert labels(tmp_path).wnid == TRUTH
 
 
-def test_the_forms_of_val_labels_are_found_in_the_order_in_which_they_are_preferred(tmp_path: Path) -> None:
+def test_val_labels_are_found_in_order_of_preference(tmp_path: Path) -> None:
     for form in ("synsets", "solution", "annotations", "annotations archive", "devkit", "devkit archive"):
         FORMS[form](tmp_path)
     names = [source.names[0] for source in found(tmp_path)]
@@ -77,8 +77,8 @@ def test_the_forms_of_val_labels_are_found_in_the_order_in_which_they_are_prefer
     devkit.refuse_disagreement([source.read() for source in found(tmp_path)])
 
 
-def test_files_with_other_numbers_are_not_labels(tmp_path: Path) -> None:
-    """Lists with line numbers, the dogs task, the images that are not scored, and the form for submissions."""
+def test_files_with_other_numbers_are_not_taken_for_labels(tmp_path: Path) -> None:
+    """Lists with line numbers, the dogs task, the list of unscored images, and the sample submission."""
     write(tmp_path, miniature.kaggle_lists())
     write(tmp_path, miniature.devkit_files("ILSVRC2012_devkit_t3"))
     write(tmp_path, {"ILSVRC2012_devkit_t3.tar.gz": b"", "ILSVRC2012_bbox_train_v2.tar.gz": b""})
@@ -86,7 +86,7 @@ def test_files_with_other_numbers_are_not_labels(tmp_path: Path) -> None:
     assert found(tmp_path) == []
 
 
-def test_torchvision_reads_the_same_from_the_devkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchvision_reads_the_same_labels_from_the_devkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import_torchvision()
     import torch
     from torchvision.datasets import imagenet
@@ -101,7 +101,7 @@ def test_torchvision_reads_the_same_from_the_devkit(tmp_path: Path, monkeypatch:
     assert {wnid: tuple(words.split(", ")) for wnid, words in ours.names.items()} == names
 
 
-def test_a_devkit_gives_names_and_counts_of_its_classes_but_not_of_their_parents(tmp_path: Path) -> None:
+def test_a_devkit_has_names_and_counts_of_its_classes_and_parents_are_left_out(tmp_path: Path) -> None:
     miniature.devkit(tmp_path)
     ours = labels(tmp_path)
     assert ours.classes == sorted(CLASSES)
@@ -109,21 +109,21 @@ def test_a_devkit_gives_names_and_counts_of_its_classes_but_not_of_their_parents
     assert ours.num_train == {wnid: len(images) for wnid, images in miniature.by_class().items()}
 
 
-def test_a_later_devkit_gives_the_counts(tmp_path: Path) -> None:
+def test_a_later_devkit_has_the_counts(tmp_path: Path) -> None:
     write(tmp_path, miniature.later_devkit_files())
     ours = labels(tmp_path)
     assert ours.num_train == {wnid: len(images) for wnid, images in miniature.by_class().items()}
     assert ours.names == {}
 
 
-def test_the_numbering_is_not_that_of_the_sorted_classes_anywhere() -> None:
-    """A test of the miniature: a mix-up of the two would show on every image."""
+def test_the_devkits_numbering_agrees_with_the_sorted_classes_nowhere() -> None:
+    """A test of the miniature: confusing the two numberings would change the label of every image."""
     assert all(wnid != sorted(CLASSES)[position] for position, wnid in enumerate(CLASSES))
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.permutations(list(CLASSES)), st.permutations(list(CLASSES)))
-def test_classes_are_found_by_their_number_whatever_the_numbering_and_the_order_of_the_list(
+def test_classes_are_found_by_number_for_any_numbering_and_list_order(
     tmp_path_factory: pytest.TempPathFactory, numbered: list[str], listed: list[str]
 ) -> None:
     folder = tmp_path_factory.mktemp("any")
@@ -138,8 +138,8 @@ def test_classes_are_found_by_their_number_whatever_the_numbering_and_the_order_
     assert labels(folder).wnid == TRUTH
 
 
-def test_the_ground_truth_alone_is_in_the_known_numbering(tmp_path: Path) -> None:
-    """The first twelve lines of the real file, with their known classes."""
+def test_the_ground_truth_alone_is_read_in_the_known_numbering(tmp_path: Path) -> None:
+    """The first twelve lines of the real file have known classes."""
     lines = "490 361 171 822 297 482 13 704 599 164 649 11".split()
     write(tmp_path, {"ILSVRC2012_validation_ground_truth.txt": "\r\n".join(lines).encode()})
     ours = labels(tmp_path)
@@ -151,7 +151,7 @@ def test_the_ground_truth_alone_is_in_the_known_numbering(tmp_path: Path) -> Non
     assert ours.classes == list(wordnet.imagenet())
 
 
-def test_sources_that_disagree_are_an_error_with_the_first_image_and_both_places(tmp_path: Path) -> None:
+def test_labels_that_disagree_are_an_error_with_the_first_image_and_both_places(tmp_path: Path) -> None:
     miniature.devkit(tmp_path)
     wrong = [*VAL[:6], "n01440764", VAL[7], "n01440764", *VAL[9:]]
     write(tmp_path, {"LOC_val_solution.csv": miniature.solution(wrong)})
@@ -170,7 +170,7 @@ def test_sources_that_disagree_are_an_error_with_the_first_image_and_both_places
     )
 
 
-# What is broken.
+# Damaged files.
 
 
 def numbered(folder: Path, **changes: object) -> str:
@@ -195,7 +195,7 @@ def test_a_class_with_two_numbers_is_an_error(tmp_path: Path) -> None:
     )
 
 
-def test_numbers_that_leave_a_gap_are_an_error(tmp_path: Path) -> None:
+def test_numbers_with_a_gap_are_an_error(tmp_path: Path) -> None:
     numbers = {wnid: number for number, wnid in enumerate(CLASSES, start=2)}
     assert numbered(tmp_path, numbers=numbers) == (
         f"{META}: the 6 classes must have the numbers 1 to 6, got 2 to 7. Download the devkit again."
@@ -268,7 +268,7 @@ def test_a_devkit_archive_without_one_of_its_files_is_an_error(tmp_path: Path, l
     assert devkit.WOULD_DO in refusal(tmp_path)
 
 
-def test_an_archive_cut_short_anywhere_is_an_error(tmp_path: Path) -> None:
+def test_an_archive_truncated_anywhere_is_an_error(tmp_path: Path) -> None:
     archive = miniature.devkit(tmp_path)
     whole = archive.read_bytes()
     for length in (*range(0, len(whole), 97), len(whole) - 8, len(whole) - 1):
@@ -278,7 +278,7 @@ def test_an_archive_cut_short_anywhere_is_an_error(tmp_path: Path) -> None:
         assert "truncated" in text
 
 
-def test_an_archive_cut_short_before_it_was_compressed_is_an_error(tmp_path: Path) -> None:
+def test_an_archive_truncated_before_compression_is_an_error(tmp_path: Path) -> None:
     plain = tar_bytes(miniature.val_annotations())
     for length in range(512, len(plain) - 10240, 512):
         write(tmp_path, {"ILSVRC2012_bbox_val_v3.tgz": gzip.compress(plain[:length], 1)})
@@ -290,18 +290,18 @@ def test_an_archive_cut_short_before_it_was_compressed_is_an_error(tmp_path: Pat
 def test_a_flipped_bit_is_an_error(tmp_path: Path) -> None:
     archive = miniature.devkit(tmp_path)
     whole, refused = archive.read_bytes(), 0
-    for position in range(40, len(whole), 61):  # from beyond the name in the header of gzip, which nobody checks
+    for position in range(40, len(whole), 61):  # after the name in the gzip header, which no checksum covers
         damaged = whole[:position] + bytes([whole[position] ^ 16]) + whole[position + 1 :]
         with contextlib.suppress(zlib.error, OSError, EOFError):
             if gzip.decompress(damaged) == gzip.decompress(whole):
-                continue  # zeros can be taken from several places before them
+                continue  # a back-reference may now point to other zeros, which gives the same bytes
         archive.write_bytes(damaged)
         assert str(archive) in refusal(tmp_path)
         refused += 1
     assert refused > 5
 
 
-def test_a_damaged_header_inside_a_whole_gzip_file_is_an_error(tmp_path: Path) -> None:
+def test_a_damaged_tar_header_inside_an_intact_gzip_file_is_an_error(tmp_path: Path) -> None:
     plain = bytearray(tar_bytes(miniature.devkit_files()))
     with tarfile.open(fileobj=io.BytesIO(bytes(plain))) as archive:
         last = archive.getmembers()[-1].offset
@@ -310,14 +310,14 @@ def test_a_damaged_header_inside_a_whole_gzip_file_is_an_error(tmp_path: Path) -
     assert "should begin the header of the next member, but its checksum does not match" in refusal(tmp_path)
 
 
-def test_reading_stops_in_an_archive_that_unpacks_to_too_much(tmp_path: Path) -> None:
+def test_reading_stops_in_an_archive_that_expands_too_much(tmp_path: Path) -> None:
     archive = miniature.devkit(tmp_path, {"zeros": bytes(10_000_000)} | miniature.devkit_files())
     text = refusal(tmp_path, Limits(inflated_bytes=10_000))
     assert text.startswith(f"{archive}: the first ")
     assert text.endswith("more than 100 times as many. Images do not compress this well, so the file is not unpacked.")
 
 
-def test_a_file_that_claims_too_much_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_claims_to_be_too_large_is_an_error(tmp_path: Path) -> None:
     archive = miniature.devkit(tmp_path)
     text = refusal(tmp_path, Limits(annotation_bytes=100))
     assert text.startswith(f"{archive}: 'ILSVRC2012_devkit_t12/data/meta.mat' claims ")
@@ -326,7 +326,7 @@ def test_a_file_that_claims_too_much_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [b"\x80\0\0\0" + b"\x7f" + b"\xff" * 7, b"-0000001000\0"])
 def test_a_member_with_an_impossible_size_is_an_error_at_once(tmp_path: Path, size: bytes) -> None:
-    """tarfile reads the 2^63 bytes of the first in steps of 10 kB, and loops forever for the second."""
+    """tarfile would read the 2^63 bytes of the first in steps of 10 kB, and loop forever on the second."""
     block = bytearray(tarfile.TarInfo("data/readme.txt").tobuf(tarfile.USTAR_FORMAT))
     block[124:136] = size
     block[148:156] = b" " * 8
@@ -352,7 +352,7 @@ def solution(folder: Path, *lines: str, header: str = "ImageId,PredictionString"
     return write(folder, {"LOC_val_solution.csv": text.encode()}) / "LOC_val_solution.csv"
 
 
-def test_rows_of_the_solution_may_come_twice_and_between_empty_ones(tmp_path: Path) -> None:
+def test_rows_of_the_solution_may_repeat_and_be_separated_by_empty_ones(tmp_path: Path) -> None:
     line = "ILSVRC2012_val_00000002,n01440764 1 2 3 4 "
     solution(tmp_path, line, "", line, 'ILSVRC2012_val_00000001,"n02100735 1 2 3 4"')
     assert labels(tmp_path).wnid == {
@@ -396,7 +396,7 @@ def test_two_rows_of_the_solution_that_differ_are_an_error_with_both_lines(tmp_p
     )
 
 
-def test_slims_labels_may_have_windows_lines(tmp_path: Path) -> None:
+def test_slims_labels_may_have_windows_line_ends(tmp_path: Path) -> None:
     write(tmp_path, {"synset_labels.txt": miniature.synsets().replace(b"\n", b"\r\n") + b"\r\n"})
     assert labels(tmp_path).wnid == TRUTH
 
@@ -410,7 +410,7 @@ def test_a_line_of_slims_labels_that_is_not_a_wordnet_id_is_an_error_with_its_li
     )
 
 
-def test_an_annotation_of_two_classes_gives_no_label_and_is_an_error(tmp_path: Path) -> None:
+def test_an_annotation_of_two_classes_is_an_error(tmp_path: Path) -> None:
     both = miniature.annotation([("n01440764", (1, 2, 3, 4)), ("n02100735", (1, 2, 3, 4))])
     write(tmp_path, {"val/ILSVRC2012_val_00000002.xml": both})
     assert refusal(tmp_path).startswith(
@@ -419,7 +419,7 @@ def test_an_annotation_of_two_classes_gives_no_label_and_is_an_error(tmp_path: P
     )
 
 
-def test_an_annotation_without_objects_labels_nothing(tmp_path: Path) -> None:
+def test_an_annotation_without_objects_gives_no_label(tmp_path: Path) -> None:
     write(tmp_path, miniature.val_annotations() | {"val/ILSVRC2012_val_00000002.xml": miniature.annotation([])})
     assert labels(tmp_path).wnid == {image: wnid for image, wnid in TRUTH.items() if not image.endswith("2")} | {
         "ILSVRC2012_val_00000012": VAL[11]
@@ -434,7 +434,7 @@ def test_an_archive_of_annotations_without_those_of_val_is_an_error(tmp_path: Pa
     )
 
 
-def test_the_stamp_has_the_containers_that_were_read_but_not_each_of_many_files(tmp_path: Path) -> None:
+def test_the_stamp_has_the_containers_that_were_read_but_not_the_single_files(tmp_path: Path) -> None:
     write(tmp_path, miniature.val_annotations())
     archive = miniature.devkit(tmp_path)
     tree = open_tree(tmp_path, tmp_path / "no spool")

@@ -16,7 +16,7 @@ def refusal(text: str) -> str:
     return error_of(read_lst)(text, "a.lst")
 
 
-def test_a_list_of_im2rec_has_its_ids_labels_and_paths_in_the_lists_order() -> None:
+def test_ids_labels_and_paths_of_an_im2rec_list_are_read_in_order() -> None:
     listed = read_lst((FILES / "photos/photos_val.lst").read_text(), "photos_val.lst")
     assert listed.ids.tolist() == [2, 12, 16, 14, 4]
     assert listed.labels == [(0.0,), (2.0,), (2.0,), (2.0,), (0.0,)]
@@ -30,16 +30,16 @@ def test_a_list_of_im2rec_has_its_ids_labels_and_paths_in_the_lists_order() -> N
     assert len(listed) == 5
 
 
-def test_all_labels_of_a_line_are_kept() -> None:
+def test_every_label_of_a_line_is_kept() -> None:
     listed = read_lst((FILES / "several/several.lst").read_text(), "several.lst")
     assert listed.labels[:2] == [(0.0, 0.0, -1.0), (1.0, 0.333333, -1.0)]
 
 
-def test_labels_may_be_written_in_any_way_a_number_can_be() -> None:
+def test_labels_may_be_in_any_number_format() -> None:
     assert read_lst("1\t3.000000\ta\n2\t3\tb\n3\t1e1\tc\n4\t-1\td\n", "x").labels == [(3.0,), (3.0,), (10.0,), (-1.0,)]
 
 
-def test_spaces_around_columns_windows_line_ends_and_empty_lines_do_not_count() -> None:
+def test_spaces_around_columns_windows_line_ends_and_empty_lines_are_ignored() -> None:
     listed = read_lst("\n 7 \t 1.0 \t a b/c d.jpg \r\n\r\n8\t2\tx.jpg", "x")
     assert (listed.ids.tolist(), listed.labels, listed.paths) == ([7, 8], [(1.0,), (2.0,)], ["a b/c d.jpg", "x.jpg"])
 
@@ -60,14 +60,14 @@ def test_an_empty_list_has_no_images() -> None:
         *("5\t\ta.jpg", "5\t1.0\t\ta.jpg", "5\tnan\ta.jpg", "5\tinf\ta.jpg", f"{2**63}\t1\ta.jpg", "5\t1.0\t"),
     ],
 )
-def test_a_line_that_is_not_an_image_is_an_error_with_its_number(line: str) -> None:
+def test_a_line_that_does_not_describe_an_image_is_an_error_with_its_number(line: str) -> None:
     assert refusal(f"1\t0.0\ta.jpg\n\n{line}\n") == (
         "a.lst, line 3 must be an id (a whole number), one or more labels (numbers) and a path, separated by TABs, "
         f"got {line.strip()!r}. Correct or remove the line."
     )
 
 
-def test_a_long_line_is_shown_by_its_beginning() -> None:
+def test_only_the_beginning_of_a_long_line_is_shown() -> None:
     assert f"got '{'x' * 77}...'." in refusal("x" * 100)
 
 
@@ -91,7 +91,7 @@ def test_written_lists_are_read_back(rows: list[tuple[int, list[float], str]]) -
 
 
 @pytest.mark.parametrize("name", ["photos/photos_train", "several/several", "skipped/skipped"])
-def test_a_list_of_im2rec_is_known_by_its_beginning_wherever_that_is_cut(name: str) -> None:
+def test_an_im2rec_list_is_recognised_by_its_beginning_wherever_it_is_cut(name: str) -> None:
     text = (FILES / f"{name}.lst").read_text()
     first = text.index("\n")
     assert all(is_lst(text[:end]) for end in range(first, len(text) + 1))
@@ -116,11 +116,11 @@ def test_other_text_is_not_a_list(head: str) -> None:
     assert not is_lst(head)
 
 
-def test_a_long_line_of_numbers_is_judged_at_once() -> None:
+def test_a_long_line_of_numbers_is_rejected_quickly() -> None:
     assert not is_lst("\t".join(["123456"] * 50_000))
 
 
-def test_the_golden_lists_are_known_and_read() -> None:
+def test_the_golden_lists_are_recognised_and_read() -> None:
     if not GOLDEN.is_dir():
         pytest.skip(f"needs {GOLDEN}")
     for file in sorted(GOLDEN.glob("*.lst")):

@@ -85,7 +85,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_variables_are_those_that_scipy_reads(name: str, packed: bool) -> None:
+def test_variables_match_those_that_scipy_reads(name: str, packed: bool) -> None:
     data = written(EXAMPLES[name], packed=packed)
     ours, theirs = read_mat(data, WHERE), scipy_reads(data)
     assert list(ours) == list(theirs) == list(EXAMPLES[name])
@@ -93,7 +93,7 @@ def test_variables_are_those_that_scipy_reads(name: str, packed: bool) -> None:
 
 
 def element(order: str, kind: int, data: bytes) -> bytes:
-    """Compressed ones (15) are not padded: neither MATLAB nor scipy does so."""
+    """An element of a MATLAB file. Compressed ones (kind 15) are not padded, as in MATLAB and scipy."""
     return struct.pack(order + "II", kind, len(data)) + data + bytes(-len(data) % 8 if kind != 15 else 0)
 
 
@@ -118,14 +118,14 @@ def test_a_big_endian_file_is_read() -> None:
     assert (ours["text"], ours["small"].tolist(), theirs["small"].tolist()) == ("caf\u00e9", [[7]], [[7]])
 
 
-def test_kinds_that_no_data_set_needs_are_left_out() -> None:
+def test_kinds_that_no_dataset_needs_are_left_out() -> None:
     from scipy.sparse import eye
 
     data = written({"labels": [1, 2], "sparse": eye(3), "complex": np.array([1j]), "cell": cells(1, np.array([1j]))})
     assert list(read_mat(data, WHERE)) == ["labels"]
 
 
-def test_other_levels_are_refused_with_a_remedy() -> None:
+def test_other_versions_of_the_format_are_refused_with_a_remedy() -> None:
     again = "Load it and save it again: in MATLAB with save('NAME.mat', '-v7'), in Python with scipy.io.savemat."
     for data in (b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + bytes(600)):
         assert refusal(data) == f"{WHERE} is a MATLAB 7.3 file (HDF5), which is not supported. {again}"
@@ -175,7 +175,7 @@ def test_a_damaged_file_is_refused_with_the_reason(variable: bytes, why: str) ->
     assert found.endswith("). Copy or download it again.")
 
 
-def test_a_bomb_is_refused() -> None:
+def test_a_decompression_bomb_is_refused() -> None:
     data = mat_file(element("<", 15, zlib.compress(matrix("<", 9, (10**6, 1), element("<", 2, bytes(10**6))))))
     assert "unpacks to more bytes than a label file" in refusal(data, Limits(member_bytes=10**5))
     assert read_mat(data, WHERE)["v"].shape == (10**6, 1)

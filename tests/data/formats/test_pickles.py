@@ -32,7 +32,7 @@ def test_a_dictionary_is_the_one_that_pickle_reads(protocol: int) -> None:
     assert found["labels"] == BATCH["labels"]
 
 
-def test_a_function_that_a_pickle_names_is_not_called() -> None:
+def test_a_function_named_in_a_pickle_is_not_called() -> None:
     assert refusal(b"cos\nsystem\n(S'exit 1'\ntR.") == (
         f"{FILE}: this pickle asks for 'os.system', which no file of images needs. Nothing in it was executed. Do not "
         f"open it with other tools; get the file again from a source you trust."
@@ -47,14 +47,14 @@ def test_more_opcodes_than_the_limit_are_refused() -> None:
     )
 
 
-def test_a_class_that_is_named_often_is_created_once() -> None:
+def test_a_class_that_is_named_repeatedly_is_created_once() -> None:
     found, _ = read_pickle(FILE, b"(dS'data'\n(" + b"cnumpy\nndarray\n" * 1000 + b"ls.")
     assert len(set(found["data"])) == 1
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, pickle.HIGHEST_PROTOCOL), st.data())
-def test_a_mutated_pickle_is_read_or_refused_by_its_name(protocol: int, data: st.DataObject) -> None:
+def test_a_mutated_pickle_is_read_or_refused_with_its_name(protocol: int, data: st.DataObject) -> None:
     whole = bytearray(pickle.dumps({"data": np.zeros((2, 12), np.uint8), "labels": [3, 7]}, protocol))
     opcodes = [ord(opcode.code) for opcode in pickletools.opcodes]
     for _ in range(data.draw(st.integers(1, 4))):

@@ -21,7 +21,7 @@ AGAIN = "Download real.json from google-research/reassessed-imagenet again, or r
 
 
 def val_of(path: Path, numbers: Sequence[int], classes: Classes, form: str = "{:08}.JPEG") -> Contents:
-    """Contents with a split val of these images, as in their classes' folders."""
+    """Contents with a split val of these images, with the keys they have in class folders."""
     count = len(numbers)
     labels = np.array(numbers, np.int32) % len(classes)
     val = Rows(
@@ -64,9 +64,9 @@ def test_the_published_file_has_its_known_counts(issued: str) -> None:
     assert labels == json.loads(issued)
 
 
-def test_the_images_with_labels_are_the_split_real(tmp_path: Path, issued: str) -> None:
+def test_the_split_real_has_the_images_with_labels(tmp_path: Path, issued: str) -> None:
     classes = Classes.of(imagenet())
-    numbers = [*range(50_000, 0, -1)]  # as in an archive, in another order than the names
+    numbers = [*range(50_000, 0, -1)]  # not sorted by name, as in an archive
     before = val_of(tmp_path, numbers, classes)
     after = attached(tmp_path / "set", before, issued)
     expected = {number: labels for number, labels in enumerate(json.loads(issued), start=1) if labels}
@@ -111,7 +111,7 @@ def test_classes_that_are_only_numbers_are_imagenets_if_there_are_a_thousand(tmp
 
 
 @pytest.mark.parametrize("form", ["{:08}.JPEG", "{:08}_n01440764.JPEG", "{:08}.png"])
-def test_a_part_of_val_is_matched_by_the_images_numbers(tmp_path: Path, form: str) -> None:
+def test_a_part_of_val_is_matched_by_image_number(tmp_path: Path, form: str) -> None:
     contents = val_of(tmp_path, [3, 1], Classes.of(imagenet()), form)
     after = attached(tmp_path / "set", contents, [[7], [8], [9]])
     assert after.splits["real"].labels == [[9], [7]]
@@ -129,14 +129,14 @@ def test_the_file_may_be_in_a_folder_and_is_added_to_the_stamp(tmp_path: Path) -
     assert str(error.value) == f"{tmp_path}/set has labels/real.json and real.json. Keep one of them."
 
 
-def test_without_the_file_or_without_val_nothing_changes(tmp_path: Path) -> None:
+def test_nothing_changes_without_the_file_or_without_val(tmp_path: Path) -> None:
     contents = val_of(tmp_path, [1], Classes.of(imagenet()))
     assert attach(contents, open_tree(tmp_path, tmp_path)) is contents
     train = dataclasses.replace(contents, splits={"train": contents.splits["val"]})
     assert attached(tmp_path / "set", train, [[1]]) is train
 
 
-def test_next_to_other_images_a_file_with_that_name_is_something_else(tmp_path: Path) -> None:
+def test_a_file_with_that_name_next_to_other_images_is_ignored(tmp_path: Path) -> None:
     contents = val_of(tmp_path, [1, 2], Classes.of(["cat", "dog"]), "{:07}.JPEG")
     assert attached(tmp_path / "set", contents, {"real": [], "fake": []}) is contents
 
@@ -172,7 +172,7 @@ def test_an_image_of_val_without_an_entry_is_an_error_that_names_it(tmp_path: Pa
         (json.dumps([[]] * 50_001), " has 50,001 entries; expected 50,000, one per image."),
     ],
 )
-def test_another_file_with_that_name_is_an_error(tmp_path: Path, text: str, error: str) -> None:
+def test_a_file_with_that_name_but_other_content_is_an_error(tmp_path: Path, text: str, error: str) -> None:
     found = refusal(tmp_path / "set", val_of(tmp_path, [1], Classes.of(imagenet())), text)
     assert found.startswith(f"{tmp_path}/set/real.json{error}")
     assert found.endswith(AGAIN)

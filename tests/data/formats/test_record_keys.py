@@ -1,4 +1,4 @@
-"""Unusual keys of TFRecords, recognised by their values. Records are written by hand, see `example`."""
+"""Unusual keys of TFRecords are recognised by their values. Records are written by hand; see `example`."""
 
 import struct
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ def photo(number: int) -> bytes:
 
 
 def example(record: Record) -> bytes:
-    """A tf.train.Example: bytes, a float, a number or a list of numbers by key."""
+    """A tf.train.Example. By key: bytes, a float, a number or a list of numbers."""
     entries = b""
     for key, value in record.items():
         if isinstance(value, bytes):
@@ -100,7 +100,7 @@ def test_raw_pixels_of_another_size_are_an_error_with_their_record(tmp_path: Pat
     )
 
 
-def test_ambiguous_keys_are_refused_with_a_list_and_settled_by_keys(tmp_path: Path) -> None:
+def test_ambiguous_keys_are_refused_with_a_list_and_the_keys_option_decides(tmp_path: Path) -> None:
     records = [{"left": photo(n), "right": photo(n + 9), "a": n % 2, "b": n % 3, "c": 0.5} for n in range(6)]
     path = write(tmp_path / "train.tfrecord", *records)
     listed = (

@@ -24,7 +24,7 @@ PLAIN = [name for name in TRUTH if not name.startswith("packed/")]
 
 
 class Everything:
-    """A set of wanted keys that contains every key."""
+    """A set of requested keys that contains every key."""
 
     def __contains__(self, key: object) -> bool:
         return True
@@ -58,7 +58,7 @@ def bytes_list(*values: bytes) -> bytes:
     return field(1, b"".join(field(1, value) for value in values))
 
 
-def test_checksums_and_records_are_those_of_the_format() -> None:
+def test_checksums_and_records_follow_the_format() -> None:
     assert tfrecord.masked_crc32c(b"123456789") == 0xC78AB0E5
     assert tfrecord.masked_crc32c(b"") == 0xA282EAD8
     empty = bytes.fromhex("000000000000000029039807d8ea82a2")
@@ -72,7 +72,7 @@ def test_checksums_and_records_are_those_of_the_format() -> None:
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_every_feature_is_the_one_that_tensorflow_reads(name: str) -> None:
+def test_every_feature_matches_what_tensorflow_reads(name: str) -> None:
     with (FILES / name).open("rb") as file:
         found = [record for _, record in tfrecord.examples(file, name, Everything())]
     assert len(found) == len(TRUTH[name])
@@ -95,7 +95,7 @@ def test_both_checksums_of_tensorflows_files_match(name: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["image/encoded", "image"])
-def test_values_wanted_in_place_are_at_the_stated_positions(key: str) -> None:
+def test_values_requested_in_place_are_at_the_returned_positions(key: str) -> None:
     sizes = []
     for name in PLAIN:
         data = (FILES / name).read_bytes()
@@ -112,7 +112,7 @@ def test_values_wanted_in_place_are_at_the_stated_positions(key: str) -> None:
     assert len(sizes) in (24, 15)
 
 
-def test_an_image_is_skipped_and_not_read() -> None:
+def test_an_image_that_is_not_requested_is_skipped_without_reading_it() -> None:
     class Counting(io.BytesIO):
         num_read = 0
 
@@ -136,8 +136,8 @@ def test_an_image_is_skipped_and_not_read() -> None:
     assert file.num_read < 20 * 5000
 
 
-def test_a_large_feature_that_is_not_wanted_is_not_read() -> None:
-    large = entry("mask", field(3, field(1, b"\x80" * 10**6)))  # which could not be read: a number without an end
+def test_a_large_feature_that_is_not_requested_is_not_parsed() -> None:
+    large = entry("mask", field(3, field(1, b"\x80" * 10**6)))  # unreadable: a number without an end
     wanted = entry("label", field(3, b"\x08\x02"))
     ((_, found),) = tfrecord.examples(io.BytesIO(framed(field(1, large + wanted))), "x", {"label"})
     assert found == {"label": (2,)}
@@ -151,7 +151,7 @@ def test_keys_of_a_payload_are_listed() -> None:
 
 @st.composite
 def _lists(draw: st.DrawFn) -> tuple[bytes, list[Any]]:
-    """(a Feature in one of the forms that it can have, its values)"""
+    """(a Feature in one of its possible encodings, its values)"""
     kind = draw(st.sampled_from([1, 2, 3]))
     parts: list[bytes] = []
     values: list[Any] = []
@@ -183,7 +183,7 @@ _unknown = st.sampled_from([b"", field(9, b"?"), varint(9 << 3) + b"\x80\x01", b
     st.randoms(use_true_random=False),
     _unknown,
 )
-def test_any_order_packing_and_parts_give_the_same_values(
+def test_any_order_packing_and_split_give_the_same_values(
     written: dict[str, tuple[bytes, list[Any]]], random: Any, unknown: bytes
 ) -> None:
     items = [(key, value, values) for key, (value, values) in written.items()]
@@ -197,7 +197,7 @@ def test_any_order_packing_and_parts_give_the_same_values(
     payload = unknown + joined + unknown
     assert features(payload) == {key: values for key, _, values in items}
 
-    start = 12  # of the payload, in a file of one record
+    start = 12  # where the payload begins in a file of one record
     in_place = features(payload, *written)
     for key, _, values in items:
         if values and isinstance(values[0], bytes):
@@ -206,14 +206,14 @@ def test_any_order_packing_and_parts_give_the_same_values(
             assert in_place[key] == values
 
 
-def test_a_key_that_comes_again_counts_and_one_without_a_list_is_absent() -> None:
+def test_the_last_entry_of_a_repeated_key_is_used_and_a_key_without_a_list_is_absent() -> None:
     one, two = entry("a", field(3, b"\x08\x01")), entry("a", field(3, b"\x08\x02"))
     assert features(field(1, one + two)) == {"a": [2]}
     assert features(field(1, one + entry("a", b""))) == {}
     assert features(field(1, one + entry("a", field(3, b"")))) == {"a": []}
 
 
-def test_only_the_last_of_two_kinds_of_lists_counts() -> None:
+def test_of_two_kinds_of_lists_only_the_last_is_used() -> None:
     floats, ints = field(2, field(1, struct.pack("<f", 1))), field(3, field(1, b"\x05"))
     assert features(field(1, entry("a", floats + ints))) == {"a": [5]}
     assert features(field(1, entry("a", ints + floats))) == {"a": [1.0]}
@@ -241,7 +241,7 @@ def test_a_payload_that_is_not_an_example_is_an_error_with_its_record_and_byte(w
     assert found.startswith(expected)
 
 
-def test_numbers_of_more_than_ten_bytes_are_refused() -> None:
+def test_varints_of_more_than_ten_bytes_are_refused() -> None:
     assert features(field(1, entry("a", field(3, b"\x08" + b"\xff" * 9 + b"\x01")))) == {"a": [-1]}
     found = refusal(framed(field(1, entry("a", field(3, b"\x08" + b"\xff" * 10 + b"\x01")))))
     assert "a number has no end" in found
@@ -252,7 +252,7 @@ BOUNDARIES = [0, 16, 35, len(SMALL)]
 
 
 @pytest.mark.parametrize("length", range(len(SMALL) + 1))
-def test_a_file_that_is_truncated_anywhere_but_after_a_record_is_an_error(length: int) -> None:
+def test_a_file_truncated_anywhere_but_after_a_record_is_an_error(length: int) -> None:
     if length in BOUNDARIES:
         assert len(payloads(SMALL[:length])) == BOUNDARIES.index(length)
         return
@@ -265,7 +265,7 @@ def test_a_file_that_is_truncated_anywhere_but_after_a_record_is_an_error(length
         assert "truncated" in str(error.value)
 
 
-def test_truncated_files_say_how_much_there_is() -> None:
+def test_the_error_for_a_truncated_file_says_how_much_there_is() -> None:
     header, data = refusal(framed(b"", b"abc")[:25]), refusal(framed(b"", b"abc")[:34])
     assert header == (
         "shard: record 1 (counted from 0, at byte 16) has 9 bytes, less than the 12 of its header: the file was "
@@ -278,7 +278,7 @@ def test_truncated_files_say_how_much_there_is() -> None:
 
 
 @pytest.mark.parametrize("position", range(len(SMALL)))
-def test_any_byte_that_has_changed_is_found_by_its_checksum(position: int) -> None:
+def test_any_changed_byte_is_found_by_its_checksum(position: int) -> None:
     number = sum(boundary <= position for boundary in BOUNDARIES) - 1
     for bit in (1, 128):
         damaged = bytearray(SMALL)
@@ -292,11 +292,11 @@ def test_any_byte_that_has_changed_is_found_by_its_checksum(position: int) -> No
                 payloads(bytes(damaged))
         else:
             assert "bytes of data does not match" in text
-            assert len(payloads(bytes(damaged))) == 3  # the data's checksum is left to verify
+            assert len(payloads(bytes(damaged))) == 3  # the checksum of the data is checked by `verify` only
 
 
 @pytest.mark.parametrize(("length", "number"), [(2, 2), (4, 2), (0, 2), (300, 1), (2**63, 1), (2**64 - 1, 1)])
-def test_a_false_length_is_an_error_although_its_own_checksum_matches(length: int, number: int) -> None:
+def test_a_wrong_length_is_an_error_even_if_its_own_checksum_matches(length: int, number: int) -> None:
     header = struct.pack("<Q", length)
     lying = header + masked_crc(header) + framed(b"abc")[12:]
     data = framed(b"") + lying + framed(b"end" * 9)
@@ -357,7 +357,7 @@ def test_compression_is_recognised_by_content() -> None:
     }
     found = {head: (tfrecord.is_compressed(head), tfrecord.begins_with_record(head)) for head in begins}
     assert found == begins
-    length = 0x8B1F  # whose first bytes are those of gzip
+    length = 0x8B1F  # its first bytes are those of gzip
     header = struct.pack("<Q", length)
     assert not tfrecord.is_compressed(header + masked_crc(header))
 
@@ -371,7 +371,7 @@ def test_large_members_and_zeros_between_and_after_them_are_unpacked() -> None:
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
-def test_compressed_files_that_are_truncated_anywhere_are_an_error_with_the_byte(pack: Any) -> None:
+def test_a_compressed_file_truncated_anywhere_is_an_error_with_the_byte(pack: Any) -> None:
     packed = pack(framed(b"abc" * 50))
     for length in range(2, len(packed)):
         with pytest.raises(TenchError) as error:

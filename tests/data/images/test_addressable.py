@@ -17,21 +17,21 @@ PHOTO: Pixels = load_sample_image("flower.jpg")  # 427 x 640
 
 
 def photo(height: int, width: int, channels: int = 3) -> Image.Image:
-    """A part of the photograph, repeated where it is too small."""
+    """A part of the photograph, which is tiled if it is too small."""
     lines, columns = np.arange(height) % 427, (100 + np.arange(width)) % 640
     image = Image.fromarray(PHOTO[lines[:, None], columns])
     return image if channels == 3 else image.convert("L")
 
 
 def written(image: Image.Image, interval: int, **options: object) -> bytes:
-    """A JPEG of Pillow's with a restart marker behind each `interval` units."""
+    """A JPEG by Pillow with a restart marker after every `interval` units."""
     sink = io.BytesIO()
     image.save(sink, "JPEG", restart_marker_blocks=interval, **options)
     return sink.getvalue()
 
 
 def pixels_of(data: bytes | bytearray) -> Pixels:
-    """What Pillow decodes, which takes everything; libjpeg's warnings are errors in simplejpeg."""
+    """The pixels that Pillow decodes. simplejpeg runs first, because it turns libjpeg's warnings into errors."""
     simplejpeg.decode_jpeg(data, "GRAY" if Image.open(io.BytesIO(data)).mode == "L" else "RGB")
     return np.asarray(Image.open(io.BytesIO(data)))
 
@@ -49,7 +49,7 @@ SUBSAMPLING = {"4:4:4": (8, 8), "4:2:2": (8, 16), "4:2:0": (16, 16)}
     progressive=st.booleans(),
     optimize=st.booleans(),
 )
-def test_the_pixels_of_a_box_are_those_of_the_whole_image(
+def test_the_pixels_of_a_box_equal_those_of_the_whole_image(
     sides: tuple[int, int],
     subsampling: str,
     channels: int,
@@ -105,7 +105,7 @@ def test_pixels_above_a_line_do_not_need_the_data_below(
     assert np.array_equal(found[:end], np.asarray(Image.open(io.BytesIO(data)))[:end])
 
 
-def test_a_small_box_takes_a_small_part_of_the_data() -> None:
+def test_a_small_box_needs_a_small_part_of_the_data() -> None:
     data = written(photo(384, 512), interval_of(512, 16), quality=90)
     frame = frame_of(data)
     assert frame is not None
@@ -131,7 +131,7 @@ def test_a_segment_is_about_64_pixels_or_a_whole_line(width: int, unit_width: in
     assert interval_of(width, unit_width) == interval
 
 
-def test_without_restart_markers_or_with_segments_that_cross_lines_a_jpeg_is_not_addressable() -> None:
+def test_a_jpeg_without_restart_markers_or_with_segments_that_cross_lines_is_not_addressable() -> None:
     plain = io.BytesIO()
     photo(100, 160).save(plain, "JPEG")
     frame = frame_of(plain.getvalue())
@@ -152,7 +152,7 @@ def test_a_thumbnail_in_the_exif_data_is_not_taken_for_the_image() -> None:
     assert (frame.height, frame.width, frame.interval) == (100, 160, 5)
 
 
-def test_data_that_has_not_all_its_segments_is_not_cut() -> None:
+def test_data_with_missing_segments_is_not_cut() -> None:
     data = written(photo(100, 160), 5)
     frame = frame_of(data)
     assert frame is not None
@@ -174,7 +174,7 @@ def test_a_damaged_header_is_read_without_an_error(at: int, byte: int, end: int)
             cut(damaged, frame, 0, 0, 20, 20)
 
 
-def test_a_frame_of_twelve_bits_is_not_taken() -> None:
+def test_a_frame_of_twelve_bits_is_not_addressable() -> None:
     data = bytearray(written(photo(40, 64), 2))
     frame = frame_of(bytes(data))
     assert frame is not None

@@ -1,4 +1,4 @@
-"""What decoding one image may take: files of a few bytes that promise much are refused, large photographs are not."""
+"""Limits on decoding one image: small files that claim huge content are refused, large photographs are not."""
 
 import io
 import os
@@ -26,7 +26,7 @@ from tench.data.images.picture import Jpeg
 from tench.errors import PassingError
 
 SIDE = 2048
-"""Of the images with many scans: large enough that their scans are counted."""
+"""Side of the images with many scans, large enough that their scans are counted."""
 
 
 # JPEGs of many scans
@@ -48,7 +48,7 @@ def scan(component: int, first: int, last: int, data: bytes = b"") -> bytes:
 
 
 def progressive(scans: int, side: int = SIDE) -> bytes:
-    """A grey image whose scans but the first add nothing."""
+    """A grey image in which only the first scan adds anything."""
     blocks = (side // 8) ** 2
     count, nothing = blocks, ""
     while count:
@@ -62,7 +62,7 @@ def progressive(scans: int, side: int = SIDE) -> bytes:
 
 
 def sequential(scans: int, side: int = SIDE) -> bytes:
-    """A colour image, each of whose scans holds one component."""
+    """A colour image with one component per scan."""
     body = b"".join(scan(1 + number % 3, 0, 63) for number in range(scans))
     return frame(0xC0, side, side, 3) + body + b"\xff\xd9"
 
@@ -91,7 +91,7 @@ def test_a_progressive_jpeg_of_100_scans_decodes() -> None:
     assert np.array_equal(decode(data, 1), by_pillow(data))
 
 
-def test_scans_in_a_thumbnail_and_behind_the_end_do_not_count() -> None:
+def test_scans_in_a_thumbnail_and_after_the_end_are_not_counted() -> None:
     photo = encoded(part(600, 400).resize((2400, 1600)), progressive=True)
     thumbnails = b"".join(b"\xff\xe1\x0f\xa2" + b"\xff\xda" * 2000 for _ in range(3))
     data = photo[:2] + thumbnails + photo[2:] + b"\xff\xda\0\x02" * 1000
@@ -99,8 +99,8 @@ def test_scans_in_a_thumbnail_and_behind_the_end_do_not_count() -> None:
 
 
 @pytest.mark.parametrize("junk", [b"\xff\xd0", b"\xff\x01", b"\xff\xff", b"\xff\xd8", b"\0"], ids=repr)
-def test_scans_are_counted_in_a_header_that_decoders_read_in_another_way(junk: bytes) -> None:
-    """libjpeg steps over these markers; read as a segment, they would lead to a frame of one scan in its place."""
+def test_scans_are_counted_even_if_decoders_disagree_on_the_header(junk: bytes) -> None:
+    """libjpeg skips these markers. Read as a segment, they would lead to a fake frame with one scan."""
     bomb = progressive(300)
     fake = frame(0xC0, SIDE, SIDE, 1)[2:] + b"\xff\xda\0\x08\1\1\0\0\x3f\0"
     jump = struct.pack(">H", len(bomb) + 20)
@@ -110,7 +110,7 @@ def test_scans_are_counted_in_a_header_that_decoders_read_in_another_way(junk: b
     assert str(refused.value) == reason()
 
 
-def test_counting_scans_takes_nothing_of_small_and_sequential_images(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scans_of_small_and_sequential_images_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
 
     class Bytes(bytes):
@@ -134,11 +134,11 @@ def test_jpegtran_is_not_given_a_jpeg_of_too_many_scans(monkeypatch: pytest.Monk
     assert made_addressable(data) == data
 
 
-# Memory
+# Memory.
 
 
 def png(width: int, height: int, colours: int, bits: int, more: bytes = b"") -> bytes:
-    """A PNG whose header promises this, without data."""
+    """A PNG with this header and without data."""
     header = struct.pack(">IIBBBBB", width, height, bits, colours, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + more + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
 
@@ -178,7 +178,7 @@ def test_an_image_of_one_column_and_many_million_rows_is_refused() -> None:
         ("GIF", "P", {}),
     ],
 )
-def test_photographs_of_100_million_pixels_in_8_bits_may_be_decoded(kind: str, mode: str, options: Any) -> None:
+def test_eight_bit_photographs_of_100_million_pixels_may_be_decoded(kind: str, mode: str, options: Any) -> None:
     data = bytearray(encoded(Image.new(mode, (1000, 1050)), kind, **options))
     opened = Image.open(io.BytesIO(data))
     assert 100 * decode_bytes(opened, bytes(data)) <= 2 * 2**30
@@ -217,7 +217,7 @@ print(peak() - before)
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="needs Linux's /proc to measure a peak")
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "JPEG2000"])
-def test_decoding_takes_no_more_memory_than_is_estimated(tmp_path: Path, kind: str) -> None:
+def test_decoding_needs_no_more_memory_than_estimated(tmp_path: Path, kind: str) -> None:
     data = encoded(Image.new("RGB", (3000, 3000), (1, 2, 3)), kind)
     (tmp_path / "image").write_bytes(data)
     estimate = decode_bytes(Image.open(io.BytesIO(data)), data)
@@ -242,7 +242,7 @@ def test_an_image_converted_in_strips_is_the_image_converted_at_once(
         assert np.array_equal(decode(data, channels), whole)
 
 
-def test_large_images_are_decoded_one_at_a_time_and_others_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_images_are_decoded_one_at_a_time_alongside_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "_LARGE_BYTES", 50_000)
     large, small = encoded(part(100, 100), "PNG"), encoded(part(20, 20), "PNG")
     running, most, lock = 0, 0, threading.Lock()
@@ -266,7 +266,7 @@ def test_large_images_are_decoded_one_at_a_time_and_others_meanwhile(monkeypatch
     assert most == 1
 
 
-def test_a_process_that_is_forked_while_a_large_image_is_decoded_can_decode_another() -> None:
+def test_a_process_forked_while_a_large_image_is_decoded_can_decode_another() -> None:
     code = """
 import os, sys
 from tench.data.images import bounds
@@ -282,7 +282,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_running_out_of_memory_is_a_passing_error(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_running_out_of_memory_is_a_temporary_error(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise MemoryError
 
@@ -299,11 +299,11 @@ def test_running_out_of_memory_is_a_passing_error(monkeypatch: pytest.MonkeyPatc
         assert not isinstance(caught.value, ImageError)
 
 
-# Tags, chunks and frames
+# Tags, chunks and frames.
 
 
 def tags(count: int, size: int) -> bytes:
-    """EXIF whose entries all point at the same bytes."""
+    """EXIF data whose entries all point at the same bytes."""
     entries = b"".join(struct.pack("<HHII", 1000 + number, 7, size, 8) for number in range(count))
     return b"II*\0" + struct.pack("<I", 8 + size) + bytes(size) + struct.pack("<H", count) + entries + bytes(4)
 
@@ -313,7 +313,7 @@ def exif_segments(exif: bytes) -> bytes:
     return b"".join(b"\xff\xe1" + struct.pack(">H", 8 + len(one)) + b"Exif\0\0" + one for one in parts)
 
 
-def test_tags_that_multiply_the_bytes_of_a_file_are_noticed() -> None:
+def test_tags_that_multiply_the_bytes_of_a_file_are_detected() -> None:
     assert not exif_amplifies(tags(20, 50_000))
     assert exif_amplifies(tags(5000, 50_000))
     big = b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 4000)
@@ -352,7 +352,7 @@ def test_a_tiff_with_such_tags_is_refused() -> None:
 
 
 @pytest.mark.parametrize("form", ["eXIf", "text"])
-def test_a_png_with_such_tags_decodes_and_its_orientation_is_not_looked_for(form: str) -> None:
+def test_a_png_with_such_tags_decodes_and_its_orientation_is_not_searched_for(form: str) -> None:
     exif = tags(2000, 40_000)
     if form == "eXIf":
         more = chunk(b"eXIf", exif)
@@ -392,7 +392,7 @@ def test_segments_and_chunks_without_end_are_refused_and_the_data_of_a_png_is_no
 
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
-def test_a_chunk_that_inflates_to_much_is_refused(kind: bytes) -> None:
+def test_a_chunk_that_inflates_to_too_much_is_refused(kind: bytes) -> None:
     plain = encoded(part(8, 8), "PNG")
     head = b"a\0\1\0\0\0" if kind == b"iTXt" else b"a\0\0"
     bomb = chunk(kind, head + zlib.compress(bytes(2**26)))
@@ -412,7 +412,7 @@ def test_a_gif_whose_image_never_starts_is_refused(blocks: list[int]) -> None:
     assert decode(data[:start] + short + data[start:] + bytes(2**20)).shape == (8, 8, 3)
 
 
-def test_of_an_animation_of_100000_frames_only_the_first_is_looked_at() -> None:
+def test_only_the_first_of_100000_frames_of_an_animation_is_read() -> None:
     first = encoded(Image.new("L", (8, 8), 7), "GIF")
     start = 13 + 3 * 2 ** ((first[10] & 7) + 1)
     data = first[:-1] + first[start:-1] * 100_000 + b";"
@@ -420,7 +420,7 @@ def test_of_an_animation_of_100000_frames_only_the_first_is_looked_at() -> None:
     assert (decode(data) == 7).all()
 
 
-def test_a_tiff_whose_pages_form_a_circle_decodes() -> None:
+def test_a_tiff_with_a_cycle_of_pages_decodes() -> None:
     data = bytearray(encoded(part(8, 8), "TIFF"))
     at = struct.unpack_from("<I", data, 4)[0]
     count = struct.unpack_from("<H", data, at)[0]
@@ -431,7 +431,7 @@ def test_a_tiff_whose_pages_form_a_circle_decodes() -> None:
 @pytest.mark.parametrize("tag", [273, 278, 279])
 @pytest.mark.parametrize("number", [0, 1, 2**31 - 1, 2**32 - 1])
 @pytest.mark.parametrize("compression", ["raw", "tiff_adobe_deflate"])
-def test_a_tiff_with_a_lying_strip_is_an_error_or_decodes(tag: int, number: int, compression: str) -> None:
+def test_a_tiff_with_a_wrong_strip_tag_is_an_error_or_decodes(tag: int, number: int, compression: str) -> None:
     data = bytearray(encoded(part(40, 30), "TIFF", compression=compression))
     at = struct.unpack_from("<I", data, 4)[0]
     for entry in range(at + 2, at + 2 + 12 * struct.unpack_from("<H", data, at)[0], 12):

@@ -1,4 +1,4 @@
-"""Pixels to bytes; what is stored is decoded again by Pillow, and its header read by simplejpeg."""
+"""Pixels to bytes. The oracles: Pillow decodes what was stored, and simplejpeg reads the headers."""
 
 import io
 from typing import Any, Literal, get_args
@@ -29,26 +29,26 @@ def with_size(kind: Kind, size: int, **more: Any) -> Encoding:
 
 
 def mean_distance(one: Pixels, other: Pixels) -> float:
-    """Of the values of pixels, 0 to 255."""
+    """The mean absolute difference of the pixel values, 0 to 255."""
     assert one.shape == other.shape
     distances: npt.NDArray[np.int16] = np.abs(one.astype(np.int16) - other.astype(np.int16))
     return float(distances.mean())
 
 
 @given(height=SIDES, width=SIDES)
-def test_without_a_size_an_image_keeps_its_own(height: int, width: int) -> None:
+def test_without_a_size_option_an_image_keeps_its_size(height: int, width: int) -> None:
     assert size_of(height, width, Encoding()) == (height, width)
 
 
 @given(height=SIDES, width=SIDES, size=SIZES)
-def test_an_enlarged_short_side_has_im2recs_size(height: int, width: int, size: int) -> None:
-    """tools/im2rec.py of MXNet: newsize = (resize, img.shape[0] * resize // img.shape[1]), as (width, height)."""
+def test_an_enlarged_short_side_gives_the_size_that_im2rec_gives(height: int, width: int, size: int) -> None:
+    """MXNet's tools/im2rec.py: newsize = (resize, img.shape[0] * resize // img.shape[1]), as (width, height)."""
     theirs = (size, height * size // width) if height > width else (width * size // height, size)
     assert size_of(height, width, Encoding(short_side=size, enlarge=True)) == theirs[::-1]
 
 
 @given(height=SIDES, width=SIDES, size=SIZES)
-def test_a_short_side_is_made_smaller_as_by_im2rec_and_never_larger(height: int, width: int, size: int) -> None:
+def test_a_short_side_is_shrunk_as_by_im2rec_and_never_enlarged(height: int, width: int, size: int) -> None:
     found = size_of(height, width, Encoding(short_side=size))
     if min(height, width) <= size:
         assert found == (height, width)
@@ -58,7 +58,7 @@ def test_a_short_side_is_made_smaller_as_by_im2rec_and_never_larger(height: int,
 
 
 @given(height=SIDES, width=SIDES, size=SIZES)
-def test_a_longer_side_is_made_smaller_and_never_larger(height: int, width: int, size: int) -> None:
+def test_a_longer_side_is_shrunk_and_never_enlarged(height: int, width: int, size: int) -> None:
     found = size_of(height, width, Encoding(max_side=size))
     if max(height, width) <= size:
         assert found == (height, width)
@@ -83,12 +83,14 @@ def test_a_longer_side_is_made_smaller_and_never_larger(height: int, width: int,
         (256, 256, Encoding(short_side=256), (256, 256)),
     ],
 )
-def test_sizes_of_usual_images(height: int, width: int, how: Encoding, expected: tuple[int, int]) -> None:
+def test_common_images_have_the_expected_sizes(
+    height: int, width: int, how: Encoding, expected: tuple[int, int]
+) -> None:
     assert size_of(height, width, how) == expected
 
 
 @given(height=st.integers(1, 40), width=st.integers(1, 40), size=st.integers(8, 50), enlarge=st.booleans())
-def test_a_stored_image_has_the_announced_size(height: int, width: int, size: int, enlarge: bool) -> None:
+def test_a_stored_image_has_the_size_that_size_of_returns(height: int, width: int, size: int, enlarge: bool) -> None:
     pixels = array(part(width, height))
     hows = [Encoding("pixels", square=size), Encoding("pixels", short_side=size, enlarge=enlarge)]
     for how in [*hows, Encoding("pixels", max_side=size)]:
@@ -98,7 +100,7 @@ def test_a_stored_image_has_the_announced_size(height: int, width: int, size: in
 
 @pytest.mark.parametrize("kind", ["short_side", "max_side", "square"])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_half_the_size_is_the_mean_of_each_block_of_four_pixels(kind: Kind, mode: str) -> None:
+def test_halving_the_size_averages_each_block_of_four_pixels(kind: Kind, mode: str) -> None:
     pixels = array(part(48, 48, mode=mode))
     stored = by_pillow(encode(pixels, with_size(kind, 24, format="png")))
     means = pixels.reshape(24, 2, 24, 2, -1).mean(axis=(1, 3))
@@ -113,14 +115,14 @@ def test_an_image_of_one_row_is_averaged_too(shape: tuple[int, int]) -> None:
     assert stored.reshape(10, 3).tolist() == [[40, 40, 40]] * 10
 
 
-def test_bilinear_looks_at_the_nearest_pixels_only() -> None:
+def test_bilinear_uses_only_the_nearest_pixels() -> None:
     pixels = np.zeros((80, 80, 1), np.uint8)
-    pixels[::8] = 255  # of each eight rows the fourth and the fifth are looked at
+    pixels[::8] = 255  # bilinear uses the fourth and fifth of every eight rows
     assert by_pillow(encode(pixels, Encoding("png", square=10, interpolation="bilinear"))).max() == 0
     assert by_pillow(encode(pixels, Encoding("png", square=10))).min() == 32
 
 
-def test_a_larger_image_is_interpolated_bilinearly() -> None:
+def test_an_enlarged_image_is_interpolated_bilinearly() -> None:
     stored = by_pillow(encode(PHOTO, Encoding("png", short_side=80, enlarge=True)))
     theirs = array(part(61, 40).resize((122, 80), Image.Resampling.BILINEAR))
     assert mean_distance(stored, theirs) < 0.3
@@ -137,14 +139,14 @@ def test_a_square_is_the_centre_that_pillow_cuts(width: int, height: int) -> Non
 
 @pytest.mark.parametrize("pixels", [PHOTO, GREY], ids=["colour", "grey"])
 @pytest.mark.parametrize(("format_", "theirs"), [("png", "PNG"), ("pixels", "PPM")])
-def test_png_and_pixels_are_without_loss(format_: Format, theirs: str, pixels: Pixels) -> None:
+def test_png_and_raw_pixels_are_lossless(format_: Format, theirs: str, pixels: Pixels) -> None:
     data = encode(pixels, Encoding(format_))
     assert Image.open(io.BytesIO(data)).format == theirs
     np.testing.assert_array_equal(by_pillow(data), pixels)
 
 
 @pytest.mark.parametrize(("format_", "theirs"), [("jpeg", "JPEG"), ("webp", "WEBP")])
-def test_jpeg_and_webp_are_near_and_nearer_with_more_quality(format_: Format, theirs: str) -> None:
+def test_jpeg_and_webp_are_close_to_the_original_and_closer_at_higher_quality(format_: Format, theirs: str) -> None:
     stored = {quality: encode(PHOTO, Encoding(format_, quality)) for quality in (10, 90, 100)}
     assert {Image.open(io.BytesIO(data)).format for data in stored.values()} == {theirs}
     distance = {quality: mean_distance(by_pillow(data), PHOTO) for quality, data in stored.items()}
@@ -154,13 +156,13 @@ def test_jpeg_and_webp_are_near_and_nearer_with_more_quality(format_: Format, th
     assert len(stored[10]) < len(stored[90]) < len(stored[100])
 
 
-def test_a_jpeg_is_that_of_pillow_of_the_same_quality() -> None:
+def test_a_jpeg_matches_pillows_at_the_same_quality() -> None:
     theirs = io.BytesIO()
     Image.fromarray(PHOTO).save(theirs, "JPEG", quality=75, subsampling="4:2:0")
     assert mean_distance(by_pillow(encode(PHOTO, Encoding(quality=75))), by_pillow(theirs.getvalue())) < 0.5
 
 
-def test_a_jpeg_has_colours_at_half_resolution_and_a_grey_one_has_none() -> None:
+def test_a_jpeg_has_colour_at_half_resolution_and_a_grey_jpeg_has_none() -> None:
     assert simplejpeg.decode_jpeg_header(encode(PHOTO, Encoding())) == (40, 61, "YCbCr", "420")
     assert simplejpeg.decode_jpeg_header(encode(GREY, Encoding())) == (40, 61, "Gray", "Gray")
 
@@ -169,7 +171,7 @@ def test_a_jpeg_has_colours_at_half_resolution_and_a_grey_one_has_none() -> None
 @pytest.mark.parametrize("size", [0, 16])
 def test_grey_stays_grey(format_: Format, size: int) -> None:
     image = Image.open(io.BytesIO(encode(GREY, Encoding(format_, max_side=size))))
-    if format_ == "webp":  # which has no grey: three equal channels, but for its loss
+    if format_ == "webp":  # WebP has no grey mode: three channels, equal up to compression loss
         channels = array(image).astype(int)
         assert np.ptp(channels, axis=2).max() <= 2
     else:
@@ -177,7 +179,7 @@ def test_grey_stays_grey(format_: Format, size: int) -> None:
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_the_same_pixels_give_the_same_bytes_however_they_lie_in_memory(format_: Format) -> None:
+def test_the_same_pixels_give_the_same_bytes_for_any_memory_layout(format_: Format) -> None:
     how = Encoding(format_, square=24)
     turned = np.asfortranarray(PHOTO)
     padded = np.zeros((40, 80, 3), np.uint8)[:, :61]
@@ -202,7 +204,7 @@ def test_an_image_that_a_format_cannot_hold_is_an_error(format_: Format, limit: 
 
 
 @pytest.mark.parametrize("format_", ["png", "pixels"])
-def test_an_image_that_would_become_too_large_to_be_decoded_is_an_error_before_it_is_made(format_: Format) -> None:
+def test_an_image_that_would_be_too_large_to_decode_is_an_error_before_it_is_resized(format_: Format) -> None:
     with pytest.raises(ValueError, match="too large") as caught:
         encode(np.zeros((1, 60_000, 1), np.uint8), Encoding(format_, short_side=16_000, enlarge=True))
     assert str(caught.value) == (

@@ -46,7 +46,7 @@ ORIENTATION = 274
 PHOTOS = {name: photo_file(name).read_bytes() for name in ("china.jpg", "flower.jpg")}
 with Image.open(io.BytesIO(PHOTOS["china.jpg"])) as _china:
     CHINA = _china.crop((100, 100, 131, 123))
-    """Part of a photograph: 31 wide, 23 high, so that no side is a multiple of a JPEG block."""
+    """Part of a photograph, 31 wide and 23 high, so that neither side is a multiple of a JPEG block."""
 
 
 def oriented(orientation: int) -> Image.Exif:
@@ -56,7 +56,7 @@ def oriented(orientation: int) -> Image.Exif:
 
 
 def with_pillow(data: bytes, *modes: str) -> npt.NDArray[np.uint8]:
-    """What torchvision's ImageFolder and transforms see."""
+    """The pixels that torchvision's ImageFolder and transforms get."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image: Image.Image = Image.open(io.BytesIO(data))
@@ -72,7 +72,7 @@ def with_alpha(image: Image.Image) -> Image.Image:
 
 
 def png_of_size(width: int, height: int) -> bytes:
-    """A 1-bit PNG whose header promises this size, with next to no data."""
+    """A 1-bit PNG whose header states this size, with almost no data."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
@@ -83,7 +83,7 @@ def png_of_size(width: int, height: int) -> bytes:
 
 
 def jpeg_of_size(width: int, height: int) -> bytes:
-    """A photograph whose header lies about its size."""
+    """A photograph whose header states this wrong size."""
     data = PHOTOS["china.jpg"]
     frame = data.index(b"\xff\xc0")
     return data[: frame + 5] + struct.pack(">HH", height, width) + data[frame + 9 :]
@@ -125,24 +125,24 @@ ALIKE: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", PHOTOS)
-def test_a_photograph_has_pillows_pixels(name: str) -> None:
+def test_a_photograph_decodes_to_pillows_pixels(name: str) -> None:
     pixels = decode(PHOTOS[name])
     assert pixels.shape == (427, 640, 3)
     assert np.array_equal(pixels, with_pillow(PHOTOS[name]))
 
 
-def test_the_photographs_of_the_reference_records_have_pillows_pixels() -> None:
+def test_the_photographs_of_the_reference_records_decode_to_pillows_pixels() -> None:
     files = sorted((SHARED / "golden" / "records" / "images").glob("*/*.JPEG"))
     if not files:
-        pytest.skip(f"no photographs in {SHARED}/golden/records/images")
+        pytest.skip(f"needs the photographs in {SHARED}/golden/records/images")
     for file in files:
         assert np.array_equal(decode(file.read_bytes()), with_pillow(file.read_bytes())), file
 
 
-def test_photographs_from_a_tar_have_pillows_pixels() -> None:
+def test_photographs_from_a_tar_decode_to_pillows_pixels() -> None:
     path = SHARED / "data" / "photos.tar"
     if not path.exists():
-        pytest.skip(f"{path} is not there")
+        pytest.skip(f"needs {path}")
     with tarfile.open(path) as tar:
         streams = [tar.extractfile(member) for member in tar.getmembers() if member.isfile()]
         photos = [stream.read() for stream in streams[::10] if stream]
@@ -152,7 +152,7 @@ def test_photographs_from_a_tar_have_pillows_pixels() -> None:
 
 
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
-def test_jpegs_of_every_small_size_have_pillows_pixels(subsampling: str) -> None:
+def test_jpegs_of_every_small_size_decode_to_pillows_pixels(subsampling: str) -> None:
     for width in range(1, 19):
         for height in (1, 2, 7, 8, 9, 15, 16, 17):
             data = encoded(CHINA.crop((3, 4, 3 + width, 4 + height)), "JPEG", subsampling=subsampling)
@@ -160,7 +160,7 @@ def test_jpegs_of_every_small_size_have_pillows_pixels(subsampling: str) -> None
 
 
 @pytest.mark.parametrize("kind", ALIKE)
-def test_every_kind_of_image_has_the_pixels_of_torchvisions_loader(kind: str) -> None:
+def test_every_kind_of_image_decodes_to_the_pixels_of_torchvisions_loader(kind: str) -> None:
     data = ALIKE[kind]()
     pixels = decode(data)
     assert pixels.dtype == np.uint8
@@ -170,14 +170,14 @@ def test_every_kind_of_image_has_the_pixels_of_torchvisions_loader(kind: str) ->
 
 
 @pytest.mark.parametrize("kind", ALIKE)
-def test_grey_is_the_luma_of_the_colours(kind: str) -> None:
+def test_converting_to_grey_takes_the_luma(kind: str) -> None:
     data = ALIKE[kind]()
     grey = decode(data, channels=1)
     assert grey.flags.writeable
     assert grey.flags.c_contiguous
     assert np.array_equal(grey, with_pillow(data, "RGB", "L"))
     luma = decode(data) @ np.array([0.299, 0.587, 0.114])
-    assert np.abs(grey[:, :, 0] - luma).max() <= 0.51  # Pillow's weights are fixed-point numbers
+    assert np.abs(grey[:, :, 0] - luma).max() <= 0.51  # Pillow uses fixed-point weights
 
 
 def test_grey_becomes_three_equal_channels() -> None:
@@ -188,7 +188,7 @@ def test_grey_becomes_three_equal_channels() -> None:
         assert np.array_equal(colours, np.concatenate([grey] * 3, axis=2))
 
 
-def test_one_bit_is_black_and_white() -> None:
+def test_one_bit_images_become_black_and_white() -> None:
     bits = np.random.default_rng(0).random((9, 13)) < 0.5
     assert np.array_equal(decode(encoded(Image.fromarray(bits), "PNG"), 1)[:, :, 0], bits * 255)
 
@@ -197,7 +197,7 @@ def test_a_white_cmyk_jpeg_is_white_and_not_inverted() -> None:
     assert decode(encoded(Image.new("CMYK", (8, 8), (0, 0, 0, 0)), "JPEG")).min() == 255
 
 
-def test_the_colour_under_transparent_pixels_shows() -> None:
+def test_the_colour_of_transparent_pixels_is_kept() -> None:
     hidden = Image.new("RGBA", (5, 4), (10, 20, 30, 0))
     assert np.array_equal(decode(encoded(hidden, "PNG")), np.full((4, 5, 3), (10, 20, 30)))
 
@@ -214,7 +214,7 @@ def test_sixteen_bit_grey_is_scaled_and_rounded_not_clipped(kind: str) -> None:
     assert np.array_equal(decode(data)[:, :, 2], expected)
 
 
-def test_grey_with_an_unknown_white_is_refused() -> None:
+def test_grey_with_an_unknown_white_level_is_refused() -> None:
     for mode, kind in (("F", "float"), ("I", "32-bit or signed")):
         with pytest.raises(ImageError) as caught:
             decode(encoded(CHINA.convert("L").convert(mode), "TIFF"))
@@ -236,7 +236,7 @@ def test_cie_lab_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_of_an_animation_the_first_frame_is_taken(kind: str) -> None:
+def test_the_first_frame_of_an_animation_is_used(kind: str) -> None:
     frames = [Image.new("RGB", (12, 10), colour) for colour in ("#ff0000", "#0000ff")]
     options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
@@ -257,8 +257,8 @@ def test_a_jpeg_with_trailing_bytes_decodes() -> None:
     assert np.array_equal(decode(data + data[:1000]), with_pillow(data))
 
 
-def test_a_jpeg_with_corrupt_exif_decodes_in_silence() -> None:
-    exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff"  # 65535 entries are to follow
+def test_a_jpeg_with_corrupt_exif_decodes_without_a_warning() -> None:
+    exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff"  # claims that 65535 entries follow
     data = encoded(CHINA, "JPEG", exif=exif)
     with pytest.warns(UserWarning, match="Corrupt EXIF data"):
         Image.open(io.BytesIO(data)).getexif()
@@ -279,7 +279,7 @@ def damaged_jpeg() -> bytes:
     raise AssertionError("no such damage found")
 
 
-def test_a_jpeg_with_damage_that_libjpeg_skips_decodes_as_in_pillow_with_a_remark() -> None:
+def test_a_jpeg_with_damage_that_libjpeg_skips_decodes_as_in_pillow_with_a_warning() -> None:
     pixels, remark = decode_and_remark(damaged_jpeg())
     assert np.array_equal(pixels, with_pillow(damaged_jpeg()))
     assert remark.startswith("Corrupt JPEG data:")
@@ -287,7 +287,7 @@ def test_a_jpeg_with_damage_that_libjpeg_skips_decodes_as_in_pillow_with_a_remar
 
 
 @pytest.mark.parametrize("progressive", [False, True])
-def test_a_truncated_jpeg_is_an_error_wherever_it_is_cut(progressive: bool) -> None:
+def test_a_jpeg_truncated_anywhere_is_an_error(progressive: bool) -> None:
     data = encoded(CHINA, "JPEG", progressive=progressive)
     start_of_scan = data.index(b"\xff\xda")
     for length in range(len(data)):
@@ -297,7 +297,7 @@ def test_a_truncated_jpeg_is_an_error_wherever_it_is_cut(progressive: bool) -> N
             assert str(caught.value).startswith("truncated JPEG: ")
 
 
-def test_a_jpeg_cut_in_the_middle_and_closed_is_an_error() -> None:
+def test_a_jpeg_cut_in_the_middle_with_an_end_marker_added_is_an_error() -> None:
     data = PHOTOS["china.jpg"]
     with pytest.raises(ImageError, match=r"^damaged JPEG: Corrupt JPEG data: premature end of data segment$"):
         decode(data[: len(data) // 2] + b"\xff\xd9")
@@ -313,9 +313,9 @@ CUT = {"PNG": {}, "GIF": {}, "WEBP": {}, "BMP": {}, "TIFF": {"compression": "tif
 
 
 @pytest.mark.parametrize("kind", CUT)
-def test_a_cut_image_is_an_error_or_whole_but_never_partly_filled(kind: str) -> None:
+def test_a_truncated_image_is_an_error_or_complete_but_never_partly_filled(kind: str) -> None:
     image = CHINA.crop((0, 0, 17, 13))
-    image.info.clear()  # a colour profile behind the pixels of a TIFF may be lost without harm
+    image.info.clear()  # drop the colour profile: truncating a TIFF only within it is harmless
     data = encoded(image, kind, **CUT[kind])
     whole = decode(data)
     num_errors = 0
@@ -329,13 +329,13 @@ def test_a_cut_image_is_an_error_or_whole_but_never_partly_filled(kind: str) -> 
     assert num_errors > 0.9 * len(data) / 3
 
 
-def test_a_truncated_png_says_so() -> None:
+def test_the_error_for_a_truncated_png_says_so() -> None:
     with pytest.raises(ImageError, match=r"^truncated PNG: "):
         decode(encoded(CHINA, "PNG")[:-200])
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "PPM"])
-def test_whatever_the_damage_the_error_is_ours(kind: str) -> None:
+def test_any_damage_raises_our_own_error(kind: str) -> None:
     data = encoded(CHINA, kind)
     rng = random.Random(0)
     for _ in range(200):
@@ -374,12 +374,12 @@ def test_a_file_that_is_not_an_image_is_described_by_its_first_bytes(data: bytes
         assert str(caught.value) == reason
 
 
-def test_postscript_is_not_handed_to_an_interpreter() -> None:
+def test_postscript_is_not_passed_to_an_interpreter() -> None:
     with pytest.raises(ImageError, match="not an image: starts with bytes b'%!PS-Adobe"):
         decode(encoded(CHINA, "EPS"))
 
 
-def test_a_header_that_promises_too_many_pixels_is_refused_before_decoding() -> None:
+def test_a_header_that_states_too_many_pixels_is_refused_before_decoding() -> None:
     with pytest.raises(ImageError) as caught:
         decode(jpeg_of_size(65000, 64000))
     assert str(caught.value) == f"too large: 64000 x 65000 pixels; the limit is {MAX_PIXELS:,} in total"
@@ -388,7 +388,7 @@ def test_a_header_that_promises_too_many_pixels_is_refused_before_decoding() -> 
             function(png_of_size(60000, 60000))
 
 
-def test_the_limit_holds_even_if_pillows_own_was_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_applies_even_if_pillows_limit_was_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     with pytest.raises(ImageError, match=r"^too large: 60000 x 50000 pixels"):
         decode(png_of_size(50000, 60000))
@@ -401,13 +401,13 @@ def test_an_image_within_the_limit_gives_no_warning() -> None:
     assert probe(data) == ImageInfo("PNG", 9000, 10000, "1")
 
 
-def test_a_side_of_no_pixels_is_an_error() -> None:
+def test_a_side_of_zero_pixels_is_an_error() -> None:
     for data in (png_of_size(0, 5), jpeg_of_size(5, 0), jpeg_of_size(0, 5)):
         with pytest.raises(ImageError, match=r"^damaged (PNG|JPEG): "):
             decode(data)
 
 
-def test_two_or_four_channels_cannot_be_asked_for() -> None:
+def test_two_or_four_channels_cannot_be_requested() -> None:
     with pytest.raises(ValueError, match=r"channels must be 3 \(RGB\) or 1 \(grey\), got 2"):
         decode(PHOTOS["china.jpg"], 2)
     with pytest.raises(ValueError, match=r"channels must be 3 \(RGB\) or 1 \(grey\), got 4"):
@@ -418,7 +418,7 @@ def test_four_threads_decode_the_same_as_one_without_warnings() -> None:
     images = [make() for make in ALIKE.values()] * 4
     expected = [with_pillow(data) for data in images]
     warnings.resetwarnings()
-    warnings.simplefilter("error")  # and no filter for Pillow: the first threads must install it
+    warnings.simplefilter("error")  # without the filter for Pillow's warnings, which the first threads must install
     start = threading.Barrier(4, timeout=DEADLINE_SECONDS)
 
     def decode_all(_: int) -> list[npt.NDArray[np.uint8]]:
@@ -461,7 +461,7 @@ def test_header_agrees_with_pillow_for_every_photograph(photo_folder: Path) -> N
 
 
 def jpeg_with_rare_subsampling(factors: int) -> bytes:
-    """A part of a photograph whose header says that the luma is sampled so often, across and down, for each colour."""
+    """A part of a photograph with these luma sampling factors (high four bits: horizontal, low four bits: vertical)."""
     data = bytearray(encoded(CHINA, "JPEG", subsampling="4:4:4"))
     data[data.index(b"\xff\xc0") + 11] = factors
     return bytes(data)
@@ -479,23 +479,23 @@ def test_a_jpeg_of_a_rare_subsampling_is_left_to_pillow(factors: int) -> None:
         decode_damaged(data)
 
 
-def test_the_header_does_not_need_the_pixels() -> None:
+def test_the_header_can_be_read_without_the_pixels() -> None:
     for kind in ("PNG", "JPEG", "TIFF"):
         assert header(encoded(CHINA.resize((300, 200)), kind)[:-1000]) == ImageInfo(kind, 200, 300, "RGB")
 
 
-def test_the_orientation_is_not_looked_for() -> None:
+def test_header_does_not_search_for_the_orientation() -> None:
     assert header(encoded(CHINA, "JPEG", exif=oriented(6))).orientation == 1
     assert header(encoded(CHINA, "PNG", exif=oriented(6))).orientation == 1
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000"])
-def test_the_first_bytes_tell_the_format(kind: str) -> None:
+def test_the_format_is_recognised_by_the_first_bytes(kind: str) -> None:
     assert format_of_start(encoded(CHINA, kind)[:16]) == kind
 
 
 @pytest.mark.parametrize("start", [b"", b"\xff", b"<!DOCTYPE html>\n", bytes(16), b"%!PS-Adobe-3.0 E"])
-def test_other_first_bytes_tell_none(start: bytes) -> None:
+def test_other_first_bytes_have_no_format(start: bytes) -> None:
     assert format_of_start(start) == ""
 
 
@@ -506,7 +506,7 @@ def test_probe_does_not_decode(monkeypatch: pytest.MonkeyPatch) -> None:
     assert loaded == []
 
 
-def test_probe_does_not_need_the_pixels() -> None:
+def test_probe_works_without_the_pixels() -> None:
     for kind in ("PNG", "JPEG", "TIFF"):
         data = encoded(CHINA.resize((300, 200)), kind)
         cut = data[:-1000]
@@ -523,7 +523,7 @@ def test_probe_agrees_with_pillow_for_photographs(shared_data: Path) -> None:
         assert probe(data) == expected
 
 
-def test_an_orientation_is_found_behind_other_segments_and_fill_bytes() -> None:
+def test_an_orientation_is_found_after_other_segments_and_fill_bytes() -> None:
     data = encoded(CHINA, "JPEG", exif=oriented(5))
     exif = data.index(b"\xff\xe1")
     stop = exif + 2 + int.from_bytes(data[exif + 2 : exif + 4], "big")
@@ -538,11 +538,11 @@ def test_an_orientation_is_found_behind_other_segments_and_fill_bytes() -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @given(behind=st.binary(max_size=40).filter(lambda data: b"\xff\xd9" not in data))
-def test_bytes_behind_the_end_of_an_image_are_counted(kind: str, behind: bytes) -> None:
+def test_bytes_after_the_end_of_an_image_are_counted(kind: str, behind: bytes) -> None:
     assert num_trailing_bytes(encoded(CHINA, kind) + behind, kind) == len(behind)
 
 
-def test_an_image_behind_a_png_is_trailing_but_the_second_picture_of_an_mpo_is_not() -> None:
+def test_an_image_after_a_png_is_trailing_data_but_the_second_picture_of_an_mpo_is_not() -> None:
     png = encoded(CHINA, "PNG")
     assert num_trailing_bytes(png + png, "PNG") == len(png)
     assert num_trailing_bytes(encoded(CHINA, "MPO", save_all=True, append_images=[CHINA]), "JPEG") == 0
@@ -558,7 +558,7 @@ def test_formats_without_an_end_marker_and_images_that_lack_it_have_no_trailing_
     ("name", "kind"),
     [("n0/a.JPEG", "JPEG"), ("a.b.png", "PNG"), ("a.TIF", "TIFF"), ("x.pgm", "PPM"), ("a.eps", ""), ("v1.5", "")],
 )
-def test_a_file_name_promises_a_format(name: str, kind: str) -> None:
+def test_a_file_suffix_implies_a_format(name: str, kind: str) -> None:
     assert format_of_name(name) == kind
 
 
@@ -638,10 +638,10 @@ def test_a_row_that_cannot_be_read_is_not_called_a_bad_image(tmp_path: Path) -> 
     assert not isinstance(caught.value, ImageError)
 
 
-# Damaged images that are to be used all the same.
+# Damaged images that are used all the same.
 
 
-def test_a_truncated_jpeg_is_decoded_as_far_as_it_goes_if_its_row_is_flagged(tmp_path: Path) -> None:
+def test_a_truncated_jpeg_is_decoded_as_far_as_possible_if_its_row_is_flagged(tmp_path: Path) -> None:
     whole = PHOTOS["china.jpg"]
     cut = whole[: len(whole) // 2]
     with pytest.raises(ImageError, match="truncated JPEG"):

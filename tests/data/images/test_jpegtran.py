@@ -1,4 +1,4 @@
-"""Restart markers without loss. Most of it needs libjpeg-turbo's program jpegtran."""
+"""Adding restart markers without loss. Most of these tests need libjpeg-turbo's program jpegtran."""
 
 import io
 import shutil
@@ -50,7 +50,7 @@ def test_grey_and_cmyk_become_addressable_too() -> None:
 
 
 @needs_jpegtran
-def test_an_arithmetic_coded_jpeg_is_decoded_and_becomes_an_addressable_one() -> None:
+def test_an_arithmetic_coded_jpeg_is_decoded_and_becomes_addressable() -> None:
     data = encoded(PHOTO)
     command = [jpegtran.program(), "-arithmetic"]
     done = subprocess.run(command, input=data, capture_output=True, check=True, timeout=DEADLINE_SECONDS)
@@ -62,7 +62,7 @@ def test_an_arithmetic_coded_jpeg_is_decoded_and_becomes_an_addressable_one() ->
 
 
 @needs_jpegtran
-def test_exif_data_and_colour_profiles_stay() -> None:
+def test_exif_data_and_colour_profiles_are_kept() -> None:
     exif = Image.Exif()
     exif[0x010E] = "a tench"
     data = encoded(PHOTO, exif=exif, icc_profile=b"profile" * 40)
@@ -72,7 +72,7 @@ def test_exif_data_and_colour_profiles_stay() -> None:
 
 
 @needs_jpegtran
-def test_damaged_addressable_and_other_files_stay_unchanged() -> None:
+def test_damaged_already_addressable_and_other_files_are_unchanged() -> None:
     data = encoded(PHOTO)
     once = made_addressable(data)
     for kept in (once, data[: len(data) // 2], encoded(PHOTO, "PNG"), b"", b"\xff\xd8\xff no JPEG"):
@@ -95,7 +95,7 @@ def test_prepare_makes_originals_addressable_and_says_so(photo_folder: Path, tmp
     assert True in kinds
 
 
-def test_without_jpegtran_the_error_names_what_to_install(
+def test_without_jpegtran_the_error_says_what_to_install(
     photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jpegtran.program.cache_clear()
@@ -105,6 +105,6 @@ def test_without_jpegtran_the_error_names_what_to_install(
     jpegtran.program.cache_clear()
 
 
-def test_re_encoded_images_need_no_second_rewriting() -> None:
+def test_re_encoded_images_are_not_rewritten_again() -> None:
     with pytest.raises(UsageError, match="--addressable only affects images that are not re-encoded"):
         PrepareOptions(encoding=Encoding(), addressable=True)

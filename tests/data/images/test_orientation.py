@@ -23,7 +23,7 @@ TAG = 274
 
 
 def exif(orientation: object, order: str = "<") -> bytes:
-    """EXIF as a camera writes it: a make, an orientation, a resolution."""
+    """EXIF data as a camera writes it: make, orientation and resolution."""
     entries = struct.pack(f"{order}HHI4s", 271, 2, 4, b"cam\0")
     entries += struct.pack(f"{order}HHIHH", TAG, 3, 1, orientation, 0)
     entries += struct.pack(f"{order}HHII", 282, 5, 1, 50)
@@ -36,7 +36,7 @@ def segment(content: bytes) -> bytes:
 
 
 def tagged(data: bytes, *contents: bytes) -> bytes:
-    """A JPEG with APP1 segments put right after its start, as cameras do."""
+    """A JPEG with APP1 segments inserted right after its start, as cameras do."""
     return data[:2] + b"".join(map(segment, contents)) + data[2:]
 
 
@@ -53,7 +53,7 @@ def png_with_late_tag(orientation: int) -> bytes:
 
 @functools.cache
 def photographs(orientation: int) -> dict[str, bytes]:
-    """The same stored pixels in every format that has an orientation."""
+    """The same stored pixels in every format that can have an orientation."""
     tags = b"Exif\0\0" + exif(orientation)
     grey = PHOTO.convert("L")
     return {
@@ -81,7 +81,7 @@ FORMS = tuple(photographs(1))
 
 
 def upright(data: bytes, mode: str = "RGB") -> Pixels:
-    """The image as Pillow turns it."""
+    """The image as rotated by Pillow."""
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
     return array(image.convert("RGB").convert(mode))
 
@@ -96,7 +96,7 @@ def picture_of(table: Table, channels: int = 3) -> Picture:
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("form", FORMS)
-def test_all_eight_orientations_are_turned_as_pillow_turns_them(form: str, mode: str) -> None:
+def test_all_eight_orientations_are_rotated_as_by_pillow(form: str, mode: str) -> None:
     for orientation in ORIENTATIONS:
         data = photographs(orientation)[form]
         found = decode(data, len(mode), upright=True)
@@ -106,21 +106,21 @@ def test_all_eight_orientations_are_turned_as_pillow_turns_them(form: str, mode:
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "TIFF"])
-def test_without_being_asked_the_stored_pixels_are_returned(form: str) -> None:
+def test_by_default_the_stored_pixels_are_returned(form: str) -> None:
     stored = decode(photographs(1)[form])
     for orientation in ORIENTATIONS:
         assert np.array_equal(decode(photographs(orientation)[form]), stored)
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "PNG, tag after the pixels"])
-def test_a_probe_reports_the_orientation_from_the_header_alone(form: str) -> None:
+def test_probe_reads_the_orientation_from_the_header_alone(form: str) -> None:
     for orientation in ORIENTATIONS:
         assert probe(photographs(orientation)[form]).orientation == orientation
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("form", FORMS)
-def test_a_part_of_an_upright_picture_is_that_part_of_the_upright_image(
+def test_a_part_of_a_rotated_picture_is_that_part_of_the_rotated_image(
     tmp_path: Path, form: str, channels: int
 ) -> None:
     for orientation in ORIENTATIONS:
@@ -136,10 +136,10 @@ def test_a_part_of_an_upright_picture_is_that_part_of_the_upright_image(
 
 @pytest.mark.parametrize("by", [2, 4, 8])
 @pytest.mark.parametrize("make", [encoded, lambda image: encode(array(image), Encoding())])
-def test_a_reduced_part_of_an_upright_picture_shows_the_same_box(
+def test_a_reduced_part_of_a_rotated_picture_shows_the_same_box(
     tmp_path: Path, make: Callable[[Image.Image], bytes], by: int
 ) -> None:
-    """The oracle is the mean of by x by pixels; a box that is off by one would differ much more at these edges."""
+    """The oracle is the mean of by x by pixels. A box that is off by one would differ much more at these edges."""
     large = photo().crop((0, 0, 640, 416))
     for orientation in ORIENTATIONS:
         data = tagged(make(large), b"Exif\0\0" + exif(orientation))
@@ -153,7 +153,7 @@ def test_a_reduced_part_of_an_upright_picture_shows_the_same_box(
         assert np.abs(found - box).mean() < min(4.0, shifted / 2)
 
 
-def test_only_flagged_rows_are_turned(tmp_path: Path) -> None:
+def test_only_flagged_rows_are_rotated(tmp_path: Path) -> None:
     data = tagged(encoded(PHOTO), b"Exif\0\0" + exif(6))
     table = table_of(tmp_path, data)
     assert decode_row(table, 0, 3).shape == (100, 150, 3)
@@ -161,7 +161,7 @@ def test_only_flagged_rows_are_turned(tmp_path: Path) -> None:
     assert decode_row(table.upright().subset(np.array([0])), 0, 3).shape == (150, 100, 3)
 
 
-def test_the_readable_part_of_a_damaged_jpeg_is_turned_too(tmp_path: Path) -> None:
+def test_the_readable_part_of_a_damaged_jpeg_is_rotated_too(tmp_path: Path) -> None:
     whole = tagged(encoded(PHOTO), b"Exif\0\0" + exif(6))
     cut = whole[:-1000]
     stored = decode_damaged(cut)
@@ -171,8 +171,8 @@ def test_the_readable_part_of_a_damaged_jpeg_is_turned_too(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
-def test_heic_and_avif_are_turned_once(kind: str) -> None:
-    """Both can say how they are turned in two places, the container and EXIF, of which one must win."""
+def test_heic_and_avif_are_rotated_once(kind: str) -> None:
+    """Both can store an orientation in two places, the container and EXIF, and only one may apply."""
     if kind == "HEIF":
         pytest.importorskip("pillow_heif").register_heif_opener()
     elif "AVIF" not in Image.registered_extensions().values():
@@ -206,42 +206,42 @@ def with_orientation(orientation: int) -> Image.Exif:
     ],
 )
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_damaged_exif_means_upright_and_fails_no_image(kind: str, damaged: bytes) -> None:
+def test_damaged_exif_means_upright_and_is_not_an_error(kind: str, damaged: bytes) -> None:
     plain = encoded(PHOTO, kind)
     data = tagged(plain, b"Exif\0\0" + damaged) if kind == "JPEG" else encoded(PHOTO, kind, exif=damaged)
     assert orientation_of(data) == 1
     assert np.array_equal(decode(data, upright=True), decode(plain))
 
 
-def test_exif_that_ends_behind_the_orientation_still_counts() -> None:
+def test_exif_that_ends_after_the_orientation_is_still_used() -> None:
     data = tagged(encoded(PHOTO), b"Exif\0\0" + exif(6)[:34])
     with pytest.warns(UserWarning, match="Corrupt EXIF data"):
         expected = upright(data)
     assert np.array_equal(decode(data, upright=True), expected)
 
 
-def test_the_tag_of_a_thumbnail_or_of_a_later_directory_does_not_count() -> None:
+def test_the_tag_of_a_thumbnail_or_a_later_directory_is_ignored() -> None:
     tags = bytearray(exif(1))
     at = len(tags)
-    struct.pack_into("<I", tags, 8 + 2 + 3 * 12, at)  # the first directory names a second one, of the thumbnail
+    struct.pack_into("<I", tags, 8 + 2 + 3 * 12, at)  # the first directory points to a second one, of the thumbnail
     tags += struct.pack("<HHHIHHI", 1, TAG, 3, 1, 6, 0, 0)
     assert jpeg_orientation(tagged(encoded(PHOTO), b"Exif\0\0" + bytes(tags))) == 1
 
 
-def test_a_jpeg_with_a_fill_byte_between_its_segments_is_turned() -> None:
+def test_a_jpeg_with_a_fill_byte_between_its_segments_is_rotated() -> None:
     data = encoded(PHOTO)
     filled = data[:2] + b"\xff" + segment(b"Exif\0\0" + exif(8)) + data[2:]
     assert jpeg_orientation(filled) is None
     assert np.array_equal(decode(filled, upright=True), upright(filled))
 
 
-def test_a_jpeg_that_is_cut_off_in_its_header_has_an_orientation_all_the_same() -> None:
+def test_a_jpeg_truncated_in_its_header_still_has_an_orientation() -> None:
     data = tagged(encoded(PHOTO), b"Exif\0\0" + exif(6))
     assert [orientation_of(data[:stop]) for stop in range(70)] == [1] * 70
     assert {orientation_of(data[:stop]) for stop in range(70, 300, 7)} == {1, 6}
 
 
-def test_a_jpeg_full_of_exif_is_read_in_time() -> None:
+def test_a_jpeg_full_of_exif_is_read_quickly() -> None:
     data = tagged(encoded(PHOTO), *[b"Exif\0\0" + bytes(65_000)] * 1500)
     began = time.monotonic()
     assert jpeg_orientation(data) == 1

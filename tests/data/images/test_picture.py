@@ -47,8 +47,8 @@ def test_a_part_equals_that_part_of_pillows_image(tmp_path: Path, form: str, cha
         assert np.array_equal(found, whole[top : top + height, left : left + width])
 
 
-def test_a_damaged_jpeg_with_the_damage_below_the_part_is_refused_all_the_same(tmp_path: Path) -> None:
-    """What libjpeg remarks on data that goes on is known from what it remarks on a file that is cut off."""
+def test_a_jpeg_with_damage_below_the_requested_part_is_refused(tmp_path: Path) -> None:
+    """libjpeg's warning about data that continues can be told from its warning about a truncated file."""
     for form in ("JPEG", "grey", "addressable"):
         for cut_off in (2, 20, 3000, 20000):
             picture = picture_of(tmp_path / f"{form} {cut_off}", FORMS[form][:-cut_off], 3)
@@ -56,7 +56,7 @@ def test_a_damaged_jpeg_with_the_damage_below_the_part_is_refused_all_the_same(t
                 picture.part(0, 0, 40, 40)
 
 
-def test_bytes_behind_the_end_of_a_jpeg_do_no_harm(tmp_path: Path) -> None:
+def test_bytes_after_the_end_of_a_jpeg_do_no_harm(tmp_path: Path) -> None:
     for form in ("JPEG", "addressable"):
         whole = picture_of(tmp_path / form, FORMS[form], 3).part(0, 0, 60, 70)
         for behind in (b"more", FORMS["grey"], b"\xff" * 100):
@@ -82,7 +82,7 @@ def test_a_part_less_than_twice_as_large_as_enough_is_decoded_at_full_size(tmp_p
     assert picture.part(0, 0, 99, 120, enough=50).shape == (99, 120, 3)
 
 
-def test_fast_arithmetic_is_nearly_the_same(tmp_path: Path) -> None:
+def test_fast_arithmetic_gives_nearly_the_same_pixels(tmp_path: Path) -> None:
     picture = picture_of(tmp_path, FORMS["JPEG"], 3)
     exact, fast = (picture.part(0, 0, 100, 100, fast=fast).astype(int) for fast in (False, True))
     assert 0 < np.abs(exact - fast).mean() < 2
@@ -95,7 +95,7 @@ def test_the_pixels_of_a_ppm_are_not_copied(tmp_path: Path) -> None:
     assert not picture.pixels.flags.writeable
 
 
-def test_data_that_follows_the_pixels_of_a_ppm_or_a_comment_is_left_to_pillow() -> None:
+def test_a_ppm_with_trailing_data_or_a_comment_is_left_to_pillow() -> None:
     data = FORMS["PPM"]
     assert np.array_equal(decode(data.replace(b"P6\n", b"P6\n# by hand\n", 1)), decode(data))
     assert np.array_equal(decode(data + b"more"), decode(data))
@@ -104,7 +104,7 @@ def test_data_that_follows_the_pixels_of_a_ppm_or_a_comment_is_left_to_pillow() 
 
 
 @pytest.mark.parametrize("form", ["JPEG", "addressable"])
-def test_a_damaged_jpeg_is_an_error_when_its_pixels_are_asked_for(tmp_path: Path, form: str) -> None:
+def test_a_damaged_jpeg_is_an_error_when_its_pixels_are_read(tmp_path: Path, form: str) -> None:
     cut_off = FORMS[form][: len(FORMS[form]) * 2 // 3]
     picture = picture_of(tmp_path, cut_off, 3)
     assert isinstance(picture, Jpeg)

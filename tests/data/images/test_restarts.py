@@ -1,4 +1,4 @@
-"""Restart markers out of turn: any part of a JPEG that decodes is that part of the whole image."""
+"""Restart markers out of order: if a JPEG decodes, any part of it equals that part of the whole image."""
 
 from random import Random
 
@@ -24,7 +24,7 @@ OTHERS = [0x01, 0xC4, 0xD0, 0xD3, 0xD7, 0xD9, 0xDA, 0xDD, 0xFE, 0xFF]
 
 
 def start_of(data: bytes | bytearray) -> int:
-    """Of the coded data, behind the scan header."""
+    """The position of the coded data, after the scan header."""
     return data.index(b"\xff\xda") + 14
 
 
@@ -33,7 +33,7 @@ def restarts(data: bytes | bytearray) -> list[int]:
 
 
 def mutated(data: bytes, random: Random) -> bytes:
-    """A JPEG whose markers are renumbered, exchanged, left out or put in, or whose data is damaged."""
+    """A JPEG with markers renumbered, swapped, removed or inserted, or with damaged data."""
     new = bytearray(data)
     for _ in range(random.choice([1, 1, 1, 2, 3])):
         places, anywhere = restarts(new), random.randrange(start_of(new), len(new) - 2)
@@ -59,7 +59,7 @@ def mutated(data: bytes, random: Random) -> bytes:
     return bytes(new)
 
 
-def parts_are_of_the_whole(data: bytes, random: Random, channels: int = 3) -> bool:
+def parts_match_the_whole(data: bytes, random: Random, channels: int = 3) -> bool:
     """Compare ten parts with the whole; False if the JPEG does not decode."""
     header = jpeg_header(data)
     if header is None:
@@ -78,16 +78,16 @@ def parts_are_of_the_whole(data: bytes, random: Random, channels: int = 3) -> bo
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_part_of_a_mutated_jpeg_is_that_part_of_the_whole(seed: int) -> None:
+def test_a_part_of_a_mutated_jpeg_equals_that_part_of_the_whole(seed: int) -> None:
     random = Random(seed)
     num_decoded = 0
     for _ in range(100):
         data = mutated(random.choice(JPEGS), random)
-        num_decoded += parts_are_of_the_whole(data, random, random.choice([1, 3]))
+        num_decoded += parts_match_the_whole(data, random, random.choice([1, 3]))
     assert num_decoded > 50
 
 
-def test_segments_are_cut_out_only_if_their_markers_take_turns() -> None:
+def test_segments_are_cut_out_only_if_their_markers_are_in_order() -> None:
     data = JPEGS[0]
     frame, places = frame_of(data), restarts(data)
     assert frame is not None
@@ -97,26 +97,26 @@ def test_segments_are_cut_out_only_if_their_markers_take_turns() -> None:
         other = bytearray(data)
         other[place + 1] = 0xD0 + (data[place + 1] + 1) % 8
         assert cut(bytes(other), frame, 0, 0, 10, 10) is None
-        assert parts_are_of_the_whole(bytes(other), Random(place))
+        assert parts_match_the_whole(bytes(other), Random(place))
     for marker in (0x01, 0xC4, 0xDA, 0xFE, 0xD9):
         other = bytearray(data)
         other[places[3] + 40 : places[3] + 40] = bytes([0xFF, marker])
         assert cut(bytes(other), frame, 0, 0, 10, 10) is None
 
 
-def test_bytes_that_fill_up_before_a_marker_do_no_harm() -> None:
+def test_fill_bytes_before_a_marker_do_no_harm() -> None:
     data = JPEGS[0]
     place = restarts(data)[4]
     filled = data[:place] + b"\xff\xff" + data[place:]
     frame = frame_of(filled)
     assert frame is not None
     assert cut(filled, frame, 0, 0, 10, 10) is not None
-    assert parts_are_of_the_whole(filled, Random(0))
+    assert parts_match_the_whole(filled, Random(0))
 
 
-def test_a_header_is_not_followed_past_a_marker_without_a_length() -> None:
-    """libjpeg steps over it and reads the frame behind it; as a length it would lead to another frame."""
+def test_a_header_is_not_read_past_a_marker_without_a_length() -> None:
+    """libjpeg skips the marker and reads the frame after it. Read as a length, it would lead to another frame."""
     data = JPEGS[0]
     for junk in (b"\xff\xd3", b"\xff\x01", b"\xff\xff"):
         assert frame_of(data[:2] + junk + data[2:]) is None
-        assert parts_are_of_the_whole(data[:2] + junk + data[2:], Random(0))
+        assert parts_match_the_whole(data[:2] + junk + data[2:], Random(0))

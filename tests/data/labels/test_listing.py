@@ -50,13 +50,13 @@ def test_a_plain_list_has_a_path_and_a_label_on_each_line() -> None:
     assert listed.notes == ()
 
 
-def test_a_path_may_contain_spaces_and_lines_may_be_empty_or_end_as_on_windows() -> None:
+def test_a_path_may_contain_spaces_and_lines_may_be_empty_or_have_windows_line_ends() -> None:
     listed = parse(b"\xef\xbb\xbf\r\n my cat/1 (2).jpg   3\r\n\r\n./b//2.jpg\t4\r\n", "LIST")
     assert pairs(listed) == [("my cat/1 (2).jpg", 3), ("b/2.jpg", 4)]
     assert listed.lines == [2, 4]
 
 
-def test_the_last_line_may_lack_its_end() -> None:
+def test_the_last_line_may_lack_a_line_end() -> None:
     assert pairs(parse(b"a.jpg 0\nb.jpg 1", "LIST")) == [("a.jpg", 0), ("b.jpg", 1)]
 
 
@@ -67,7 +67,7 @@ def test_the_last_line_may_lack_its_end() -> None:
     (["1.jpg;3", "2.jpg; 4"], [("1.jpg", 3), ("2.jpg", 4)]),
     (["1.jpg cat", "2.jpg dog"], [("1.jpg", "cat"), ("2.jpg", "dog")]),
 ])  # fmt: skip
-def test_columns_need_no_header_if_the_first_is_an_image(
+def test_columns_need_no_header_if_the_first_names_an_image(
     lines: list[str], expected: list[tuple[str, int | str]]
 ) -> None:
     assert pairs(read(*lines)) == expected
@@ -76,14 +76,14 @@ def test_columns_need_no_header_if_the_first_is_an_image(
 @pytest.mark.parametrize("path", ["path", "File_Name", "filename", "file", " image", "image_path", "filepath"])
 @pytest.mark.parametrize("label", ["label", "class", "Class_ID", "category", "target", "wnid", "synset"])
 @pytest.mark.parametrize("delimiter", [",", "\t", ";"])
-def test_a_header_says_which_columns_have_the_path_and_the_label(path: str, label: str, delimiter: str) -> None:
+def test_a_header_says_which_columns_are_the_path_and_the_label(path: str, label: str, delimiter: str) -> None:
     rows = [["n", label, "x", path], ["1", "cat", "", "a 1.jpg"], ["2", "dog", "", "b"]]
     listed = read(*(delimiter.join(row) for row in rows))
     assert pairs(listed) == [("a 1.jpg", "cat"), ("b", "dog")]
     assert listed.lines == [2, 3]
 
 
-def test_one_of_several_label_columns_is_used_and_a_note_says_which() -> None:
+def test_one_of_several_possible_label_columns_is_used_and_a_note_says_which() -> None:
     listed = read("label,wnid,path", "0,n01440764,1.jpg", "1,n01443537,2.jpg")
     assert pairs(listed) == [("1.jpg", "n01440764"), ("2.jpg", "n01443537")]
     assert listed.notes == ("LIST: the labels come from column 'wnid', not 'label'.",)
@@ -125,25 +125,25 @@ def test_json_lines_may_contain_numbers_names_or_nothing_for_labels() -> None:
     assert listed.unlabelled() == [0, 1]
 
 
-def test_mxnets_list_keeps_all_labels_and_the_first_is_the_class() -> None:
+def test_an_mxnet_list_keeps_all_labels_and_the_first_is_the_class() -> None:
     listed = read_lines_of_lst("10\t2.000000\t0.5\t-7\tsub/c 0.png", "3\t1\t0\t0\tsub/b.png")
     assert pairs(listed) == [("sub/c 0.png", 2), ("sub/b.png", 1)]
     assert {position: list(every) for position, every in listed.several.items()} == {0: [2, 0.5, -7], 1: [1, 0, 0]}
     assert listed.raw
 
 
-def test_mxnets_list_with_one_label_has_no_several() -> None:
+def test_an_mxnet_list_with_one_label_per_line_has_no_multiple_labels() -> None:
     listed = read_lines_of_lst("10\t2.000000\ta.png", "", "9\t1.000000\tb.png")
     assert (pairs(listed), listed.several, listed.lines) == ([("a.png", 2), ("b.png", 1)], {}, [1, 3])
 
 
 @pytest.mark.parametrize("cell", ['"[3, 1]"', "3;1", "3 | 1", '"3, 1"', "3 1"])
-def test_a_column_labels_may_contain_several_in_a_cell(cell: str) -> None:
+def test_a_cell_of_the_column_labels_may_contain_several(cell: str) -> None:
     listed = read("path,labels", f"a.jpg,{cell}", "b.jpg,2")
     assert (pairs(listed), listed.several) == ([("a.jpg", 3), ("b.jpg", 2)], {0: [3, 1]})
 
 
-def test_names_in_a_column_labels_are_divided_at_semicolons_and_bars_only() -> None:
+def test_names_in_the_column_labels_are_separated_only_by_semicolons_and_bars() -> None:
     listed = read("path\tlabels", "a.jpg\ttench, Tinca tinca;great white shark", "b.jpg\tgoldfish|tench, Tinca tinca")
     assert listed.several == {
         0: ["tench, Tinca tinca", "great white shark"],
@@ -152,7 +152,7 @@ def test_names_in_a_column_labels_are_divided_at_semicolons_and_bars_only() -> N
     assert listed.labels == ["tench, Tinca tinca", "goldfish"]
 
 
-def test_a_list_of_labels_in_any_column_is_several() -> None:
+def test_a_list_in_a_cell_of_any_column_is_several_labels() -> None:
     assert read('{"path": "a.jpg", "label": ["x", "y"]}', '{"path": "b.jpg", "label": "y"}').several == {0: ["x", "y"]}
     assert read("path,label", 'a.jpg,"[5, 6]"', "b.jpg,6").several == {0: [5, 6]}
 
@@ -196,7 +196,7 @@ def test_kaggles_other_lists_have_line_numbers_and_no_labels(split: str) -> None
     assert listed.line_numbers
 
 
-def test_names_in_kaggles_form_with_true_labels_are_a_list_like_others() -> None:
+def test_kaggle_style_names_with_real_labels_are_an_ordinary_list() -> None:
     listed = read("ILSVRC2012_val_00000001 65", "ILSVRC2012_val_00000002 970")
     assert pairs(listed) == [("ILSVRC2012_val_00000001.JPEG", 65), ("ILSVRC2012_val_00000002.JPEG", 970)]
     listed = read("n01440764/n01440764_1 0", "n01440764/n01440764_2 0", "n01443537/n01443537_2 1")
@@ -301,11 +301,11 @@ def test_a_damaged_parquet_list_is_an_error(tmp_path: Path) -> None:
     (["n01440764/n01440764_1 1", "cat.jpg 2"],
      "LIST, line 2: 'cat.jpg' is not written as 'n01440764/n01440764_1' in line 1, which omits .JPEG"),
 ])  # fmt: skip
-def test_a_line_that_does_not_match_is_an_error_that_names_it(lines: list[str], expected: str) -> None:
+def test_a_line_that_does_not_match_the_others_is_an_error_that_names_it(lines: list[str], expected: str) -> None:
     assert refusal(*lines).startswith(expected)
 
 
-def test_a_list_that_is_not_utf_8_is_an_error_that_names_the_line() -> None:
+def test_a_list_that_is_not_utf_8_is_an_error_with_the_line() -> None:
     with pytest.raises(TenchError) as error:
         parse(b"a.jpg 0\nb.jpg 1\ncaf\xe9.jpg 2\n", "LIST")
     assert str(error.value) == (
@@ -320,7 +320,7 @@ def test_a_list_that_is_not_utf_8_is_an_error_that_names_the_line() -> None:
     (["1\t0\ta.jpg", "2\t-3\tb.jpg"], "LIST, line 2: the label -3 is not a class."),
     (["1\t0\ta.jpg", "2\t0\ta.jpg"], "LIST: lines 1 and 2 both name a.jpg with the same label."),
 ])  # fmt: skip
-def test_a_wrong_line_of_mxnets_list_is_an_error_that_names_it(lines: list[str], expected: str) -> None:
+def test_a_malformed_line_of_an_mxnet_list_is_an_error_that_names_it(lines: list[str], expected: str) -> None:
     with pytest.raises(TenchError) as error:
         read_lines_of_lst(*lines)
     assert str(error.value).startswith(expected)
@@ -337,7 +337,7 @@ def outcome(data: bytes) -> Listed | str | None:
 @given(
     st.binary(max_size=200) | st.text(st.sampled_from('a.jpg 1,\t{}":[]\npathlbe;|n0-'), max_size=80).map(str.encode)
 )
-def test_any_file_gives_a_list_or_none_or_one_error(data: bytes) -> None:
+def test_any_file_gives_a_list_nothing_or_one_error(data: bytes) -> None:
     found = outcome(data)
     if isinstance(found, str):
         assert found.startswith("LIST")

@@ -1,4 +1,4 @@
-"""Excel workbooks, written by hand in the form that Excel, openpyxl and LibreOffice use."""
+"""Excel workbooks, written by hand in the form that Excel, openpyxl and LibreOffice write."""
 
 import io
 import zipfile
@@ -40,7 +40,7 @@ def refusal(file: io.BytesIO, limits: Limits | None = None) -> str:
     return error_of(read_spreadsheet)(file, "BOOK", limits or Limits())
 
 
-def test_the_first_sheet_is_read_with_its_gaps() -> None:
+def test_the_first_sheet_is_read_including_empty_cells() -> None:
     rows, sheets = read_spreadsheet(workbook(), "BOOK")
     assert rows == [["Image", "Class"], [], [7, None, 2.5, "true"], ["a.jpg", 3]]
     assert sheets == ["Labels", "Other"]
@@ -56,7 +56,7 @@ def test_a_zip_that_is_not_a_workbook_is_an_error() -> None:
     )
 
 
-def test_a_workbook_that_unpacks_to_too_much_is_an_error() -> None:
+def test_a_workbook_that_expands_too_much_is_an_error() -> None:
     assert refusal(workbook(strings=" " * 100_000), Limits(member_bytes=50_000)) == (
         "BOOK unpacks to more than 50,000 bytes. Save the sheet of labels as CSV."
     )

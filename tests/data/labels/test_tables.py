@@ -70,7 +70,7 @@ def test_cells_quoted_by_pythons_csv_are_read_back(labels: list[str]) -> None:
     assert [label for _, label in rows(sheet_of(file.getvalue()))] == labels
 
 
-def test_excels_line_with_the_separator_is_not_a_row() -> None:
+def test_excels_separator_line_is_not_a_row() -> None:
     sheet = sheet_of("sep=;\nimage;label\na.jpg;x, y\nb.jpg;z\n")
     assert (sheet.columns, rows(sheet)) == (("image", "label"), [("a.jpg", "x, y"), ("b.jpg", "z")])
 
@@ -116,7 +116,7 @@ PAIRS = [("a.jpg", "x"), ("b.jpg", "y")]
     {"labels": [list(pair) for pair in PAIRS]},
     [list(pair) for pair in PAIRS],
 ])  # fmt: skip
-def test_json_of_every_form_gives_the_same_rows(data: Any) -> None:
+def test_every_form_of_json_gives_the_same_rows(data: Any) -> None:
     assert rows(sheet_of(json.dumps(data, indent=1))) == PAIRS
 
 
@@ -129,7 +129,7 @@ def test_json_by_split_gives_a_column_of_splits() -> None:
     )
 
 
-def test_objects_inside_objects_give_columns_of_both_names() -> None:
+def test_nested_objects_become_columns_with_both_names() -> None:
     sheet = sheet_of(json.dumps([{"filename": "a.jpg", "file_attributes": {"label": "x"}}]))
     assert sheet.columns == ("filename", "file_attributes.label")
 
@@ -141,7 +141,7 @@ def coco(**more: Any) -> str:
     return json.dumps({"images": images, "annotations": annotations, "categories": categories} | more)
 
 
-def test_coco_names_the_classes_of_its_images_in_the_order_of_its_categories() -> None:
+def test_coco_classes_are_in_the_order_of_the_categories() -> None:
     sheet = sheet_of(coco())
     assert sheet.columns == ("file_name", "label", "supercategory")
     assert rows(sheet) == [("a.jpg", 2, None), ("b.jpg", 5, "pet")]
@@ -165,7 +165,7 @@ def test_a_dangling_reference_in_coco_is_an_error(more: dict[str, Any], expected
     assert str(error.value) == expected
 
 
-def test_label_studios_export_gives_choices_and_leaves_out_unlabelled_images() -> None:
+def test_a_label_studio_export_gives_choices_and_leaves_out_unlabelled_images() -> None:
     def task(name: str, *choices: str) -> dict[str, Any]:
         result = [{"type": "choices", "value": {"choices": list(choices)}}]
         return {"data": {"image": f"/data/upload/1/{name}"}, "annotations": [{"result": result}] if choices else []}
@@ -177,7 +177,7 @@ def test_label_studios_export_gives_choices_and_leaves_out_unlabelled_images() -
     assert rows(short)[0] == (1, "x/a.jpg", "cat")
 
 
-def test_cvats_export_gives_the_tags_of_images() -> None:
+def test_a_cvat_export_gives_the_tags_of_images() -> None:
     xml = (
         '<annotations><version>1.1</version><image id="0" name="a.jpg" subset="Train"><tag label="cat"/>'
         '<box label="x"/></image><image id="1" name="b.jpg" subset="Train"/></annotations>'
@@ -227,14 +227,16 @@ def names(sheet_columns: Sequence[str], found: Roles) -> tuple[str, str | None]:
     ("image,mask,label", ["a.jpg,m/a.png,x", "b.jpg,m/b.png,y"], "label"),
     ("id,image,choice,created_at", ["7,a.jpg,cat,2024", "8,b.jpg,dog,2024"], "choice"),
 ])  # fmt: skip
-def test_the_label_is_the_column_with_its_name_or_the_only_candidate(header: str, lines: list[str], label: str) -> None:
+def test_the_label_is_the_column_named_like_one_or_the_only_candidate(
+    header: str, lines: list[str], label: str
+) -> None:
     found = roles(header, *lines)
     columns = header.split(",")
     assert columns[found.label if found.label is not None else -1] == label
     assert any(f"the labels come from column {label!r}" in note for note in found.notes)
 
 
-def test_a_number_that_goes_with_each_name_is_the_order_of_the_classes() -> None:
+def test_a_column_with_one_number_per_class_name_gives_the_class_order() -> None:
     found = roles("image,label,class_name", "a.jpg,0,zebra", "b.jpg,1,ant", "c.jpg,0,zebra")
     assert (found.label, found.order) == (2, 1)
     assert found.notes == ("LIST: the labels come from column 'class_name', not 'label'.",)
@@ -271,7 +273,7 @@ def test_fractions_are_not_labels() -> None:
     )
 
 
-def test_columns_of_0_and_1_are_classes_if_each_image_has_one() -> None:
+def test_columns_of_0_and_1_are_classes_if_each_image_has_exactly_one_1() -> None:
     found = roles("image, cat, dog", "a.jpg,1,0", "b.jpg, 0, 1")
     assert found.hot == (1, 2)
     assert found.notes == ("LIST: the classes are the 2 columns with 0 and 1 ('cat', 'dog').",)
@@ -294,7 +296,7 @@ def test_sizes_and_boxes_are_left_out_with_a_note() -> None:
     assert unnamed.label == 5
 
 
-def test_boxes_without_names_may_include_a_few_that_are_empty() -> None:
+def test_boxes_without_column_names_may_include_a_few_empty_ones() -> None:
     found = roles(*(f"{number}.jpg,{number},2,{number + (number > 0)},40" for number in range(20)))
     assert found.boxes
     assert found.label is None
@@ -308,7 +310,7 @@ def test_boxes_without_names_may_include_a_few_that_are_empty() -> None:
     ("dataset", ("train", "valid"), {"train": "train", "valid": "val"}),
     ("part", ("train", "test"), {"train": "train", "test": "test"}),
 ])  # fmt: skip
-def test_a_column_gives_the_split(column: str, values: tuple[str, str], expected: dict[str, str]) -> None:
+def test_a_column_can_give_the_split(column: str, values: tuple[str, str], expected: dict[str, str]) -> None:
     found = roles(f"image,label,{column}", f"a.jpg,x,{values[0]}", f"b.jpg,y,{values[1]}")
     assert (found.split, dict(found.split_of)) == (2, expected)
 

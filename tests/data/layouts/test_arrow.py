@@ -1,4 +1,4 @@
-"""Arrow files, as Hugging Face's `save_to_disk` writes them: a stream with images and the features in its metadata."""
+"""Arrow files as Hugging Face's `save_to_disk` writes them: a stream of images, with the features in its metadata."""
 
 import json
 from pathlib import Path
@@ -56,14 +56,16 @@ def test_a_folder_of_save_to_disk_is_read_with_its_splits_and_class_names(tmp_pa
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("compression", [None, "zstd", "lz4"])
-def test_streams_and_files_are_read_compressed_or_not(tmp_path: Path, stream: bool, compression: str | None) -> None:
+def test_compressed_and_uncompressed_streams_and_files_are_read(
+    tmp_path: Path, stream: bool, compression: str | None
+) -> None:
     path = write(tmp_path / "train.arrow", table(5), stream=stream, compression=compression)
     rows = open_source(path).splits["train"]
     assert sorted(map(rows.read, range(5))) == sorted(map(photo, range(5)))
     assert (rows.shard(0) == str(path)) == (compression is None)
 
 
-def test_sliced_batches_and_plain_binary_are_found_in_place(tmp_path: Path) -> None:
+def test_images_in_sliced_batches_and_plain_binary_columns_are_read_in_place(tmp_path: Path) -> None:
     rows = pa.table({"img": pa.array([photo(n) for n in range(6)], pa.large_binary()), "label": list("abcabc")})
     found = open_source(write(tmp_path / "train.arrow", rows.slice(1, 4))).splits["train"]
     assert sorted(map(found.read, range(4))) == sorted(map(photo, range(1, 5)))
@@ -79,7 +81,7 @@ def test_shards_in_an_archive_are_read(tmp_path: Path) -> None:
     assert sorted(map(rows.read, range(4))) == sorted(map(photo, range(4)))
 
 
-def test_another_label_column_is_chosen_by_keys(tmp_path: Path) -> None:
+def test_keys_choose_another_label_column(tmp_path: Path) -> None:
     path = write(tmp_path / "train.arrow", table(4, colour=["red", "blue", "red", "blue"]))
     dataset = open_source(path, keys="label=colour")
     assert dataset.classes.ids == ("blue", "red")
@@ -89,7 +91,7 @@ def test_another_label_column_is_chosen_by_keys(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_that_was_truncated_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "train.arrow", table(5))
     path.write_bytes(path.read_bytes()[:-2000])
     said = refusal(path)
@@ -97,7 +99,7 @@ def test_a_file_that_was_truncated_is_refused(tmp_path: Path) -> None:
     assert said.endswith("). It is damaged or truncated. Copy it again.")
 
 
-def test_lying_offsets_are_refused(tmp_path: Path) -> None:
+def test_wrong_offsets_are_refused(tmp_path: Path) -> None:
     rows = pa.table({"image": pa.array([photo(1), photo(2)], pa.binary()), "label": [0, 1]})
     data = write(tmp_path / "train.arrow", rows).read_bytes()
     lengths = [0, len(photo(1)), len(photo(1)) + len(photo(2))]

@@ -64,7 +64,7 @@ def test_the_background_of_101_is_not_a_class_and_faces_easy_is_one(tmp_path: Pa
     )
 
 
-def test_clutter_of_256_is_not_a_class_and_strays_are_named(tmp_path: Path) -> None:
+def test_the_clutter_of_256_is_not_a_class_and_stray_files_are_named(tmp_path: Path) -> None:
     files = images_256(["002.american-flag", "056.dog", "145.motorbikes-101", "198.spider", "257.clutter"])
     strays = ["056.dog/greg/vision309/1.jpg", "198.spider/RENAME2", "readme.txt", "notes/1.jpg"]
     dataset = read(lay_out(tmp_path / "set", [*files, *(f"{C256}/{stray}" for stray in strays)]))
@@ -78,7 +78,7 @@ def test_clutter_of_256_is_not_a_class_and_strays_are_named(tmp_path: Path) -> N
     )
 
 
-def test_a_complete_set_has_only_notes_on_what_is_left_out(tmp_path: Path) -> None:
+def test_a_complete_set_has_notes_only_on_what_is_left_out(tmp_path: Path) -> None:
     many = [f"{number:03}.thing-{number}" for number in range(1, 257)]
     dataset = read(lay_out(tmp_path / "a", images_256([*many, "257.clutter"])))
     assert (len(dataset.classes), dataset.notes) == (256, ("Left out 1 image of 257.clutter, which is not a class.",))
@@ -88,7 +88,7 @@ def test_a_complete_set_has_only_notes_on_what_is_left_out(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("root", ["", C101])
-def test_the_folder_its_parent_and_the_archive_give_the_same(tmp_path: Path, root: str) -> None:
+def test_the_folder_its_parent_and_the_archive_give_the_same_dataset(tmp_path: Path, root: str) -> None:
     expected = read(pack(tmp_path / f"{C101}.tar", images_101()))
     assert len(listing(expected)) == 12
     dataset = read(lay_out(tmp_path / "caltech101", images_101()) / root)
@@ -111,7 +111,7 @@ def test_categories_are_recognised_if_their_folder_has_another_name(tmp_path: Pa
         ["cat", "dog"],
         ["BACKGROUND_Google", "Faces"],
         ["Faces_easy", "Faces"],
-        [f"{number:03}.bird" for number in range(1, 256)],  # as CUB-200 has them
+        [f"{number:03}.bird" for number in range(1, 256)],  # like those of CUB-200
         [f"{number:03}_thing" for number in range(1, 300)],
         [f"sub/{C101}/cat", f"other/{C101}/dog"],
     ],
@@ -132,7 +132,7 @@ def test_folders_around_the_categories_do_not_hide_them(tmp_path: Path) -> None:
         assert dataset.splits["train"].keys() == expected.splits["train"].keys()
 
 
-def test_classes_and_labels_are_those_of_torchvision(tmp_path: Path) -> None:
+def test_classes_and_labels_match_torchvisions(tmp_path: Path) -> None:
     import_torchvision()
     from torchvision.datasets import Caltech101, Caltech256
 

@@ -26,18 +26,18 @@ from tench.data.table import Contents
 from tench.errors import TenchError, UsageError
 
 CIFAR10_NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-CIFAR100_NAMES = [f"fine {index}" for index in range(100)][::-1]  # not in sorted order, like the real ones of CIFAR-10
+CIFAR100_NAMES = [f"fine {index}" for index in range(100)][::-1]  # not sorted, like the real names of CIFAR-10
 PER_BATCH = 7
 
 Images = npt.NDArray[np.uint8]
 PickleWriter = Callable[[Any], bytes]
 
 
-PurePythonPickler: Any = vars(pickle)["_Pickler"]  # private, but the one whose writing can be changed
+PurePythonPickler: Any = vars(pickle)["_Pickler"]  # private, but the only pickler whose output can be changed
 
 
 class Python2Pickler(PurePythonPickler):  # type: ignore[misc]
-    """Writes bytes and text as Python 2's cPickle wrote its strings: unchanged, after a length."""
+    """Writes bytes and text as Python 2's cPickle wrote strings: a length, then the bytes unchanged."""
 
     dispatch: ClassVar = dict(PurePythonPickler.dispatch)
 
@@ -197,7 +197,7 @@ def test_the_fixtures_are_what_torchvision_would_read(tmp_path: Path, form: str)
     dataset = reloaded(read(folder, tmp_path / "spool"), cifar.NAME)
     files = ["train"] if "100" in form else [f"data_batch_{number}" for number in range(1, 6)]
     data, targets = [], []
-    for file in files:  # as in torchvision/datasets/cifar.py
+    for file in files:  # the same steps as in torchvision/datasets/cifar.py
         entry = pickle.loads((folder / file).read_bytes(), encoding="latin1")
         data.append(entry["data"])
         targets.extend(entry["labels"] if "labels" in entry else entry["fine_labels"])
@@ -214,7 +214,7 @@ def test_pickles_written_by_python_3_are_read_too(tmp_path: Path, protocol: int)
 
 
 def as_bytes(value: Any) -> Any:
-    """The same with all text as bytes, as `pickle.load(encoding="bytes")` gives it."""
+    """The same value with all text as bytes, as `pickle.load(encoding="bytes")` returns it."""
     if isinstance(value, dict):
         return {as_bytes(key): as_bytes(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -235,7 +235,7 @@ def rearranged(value: dict[str, Any]) -> bytes:
     return pickle.dumps({**changed, "data": np.asfortranarray(value["data"])} if "data" in value else changed, 4)
 
 
-def test_pixels_that_are_not_in_one_piece_are_spooled_with_a_note(
+def test_pixels_that_are_not_contiguous_are_spooled_and_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = python10(tmp_path / "set", rearranged)
@@ -252,7 +252,7 @@ def test_pixels_that_are_not_in_one_piece_are_spooled_with_a_note(
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_folder_above_is_accepted_too(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_parent_folder_is_accepted_too(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     FORMS[form](tmp_path / "data" / form)
     monkeypatch.chdir(tmp_path)
     dataset = open_source("data")
@@ -271,7 +271,7 @@ def test_a_folder_with_two_sets_is_refused_naming_both(tmp_path: Path) -> None:
     )
 
 
-def test_other_files_of_these_names_are_not_recognised(tmp_path: Path) -> None:
+def test_other_files_with_these_names_are_not_recognised(tmp_path: Path) -> None:
     for name in ("train", "test", "meta", "train.bin", "data_batch_1", "data_batch_1.bin"):
         (tmp_path / name).write_bytes(b"\xff\xd8\xff other data")
     (tmp_path / "test.bin").write_bytes(b"")
@@ -294,7 +294,7 @@ def test_folders_named_train_and_test_are_not_recognised(tmp_path: Path) -> None
         ("cifar-100-python", "meta", list(map(str, range(100))), "the classes are only numbers"),
     ],
 )
-def test_without_the_file_of_names_cifar_10_has_its_known_names_and_cifar_100_numbers(
+def test_without_a_names_file_cifar_10_has_its_known_names_and_cifar_100_has_numbers(
     tmp_path: Path, form: str, names_file: str, ids: list[str], note: str
 ) -> None:
     folder = FORMS[form](tmp_path / form)
@@ -379,7 +379,7 @@ def test_the_archive_in_a_folder_is_opened_unless_its_content_is_next_to_it(tmp_
     assert open_source(tmp_path).fingerprint == both.fingerprint
 
 
-def test_an_archive_of_nothing_and_another_file_of_the_name_are_not_recognised(tmp_path: Path) -> None:
+def test_an_empty_archive_and_another_file_of_that_name_are_not_recognised(tmp_path: Path) -> None:
     (tmp_path / "cifar-10-python.tar.gz").write_bytes(b"not found")
     with zipfile.ZipFile(tmp_path / "cifar-10-python.zip", "w"):
         pass
@@ -397,7 +397,7 @@ def test_two_archives_in_a_folder_lead_to_a_question(tmp_path: Path) -> None:
     )
 
 
-def test_a_single_batch_asks_for_the_folder_with_all_of_them(tmp_path: Path) -> None:
+def test_the_error_for_a_single_batch_asks_for_the_folder_with_all_batches(tmp_path: Path) -> None:
     folder = binary10(tmp_path / "set")
     with pytest.raises(
         TenchError,
@@ -414,7 +414,7 @@ def test_a_single_batch_asks_for_the_folder_with_all_of_them(tmp_path: Path) -> 
         (b"\x80\x02}(K\x01](" + b"N" * 20_000_000 + b"eu.", "values"),
     ],
 )
-def test_a_pickle_of_more_parts_than_any_set_needs_is_refused(tmp_path: Path, data: bytes, reason: str) -> None:
+def test_a_pickle_with_more_parts_than_any_set_needs_is_refused(tmp_path: Path, data: bytes, reason: str) -> None:
     folder = python10(tmp_path / "set")
     (folder / "data_batch_5").write_bytes(data)
     text = refusal(folder)
@@ -483,7 +483,7 @@ def test_a_pickle_with_other_content_is_refused(tmp_path: Path, content: Any, te
 
 
 @pytest.mark.parametrize("names", [["cat"], ["cat"] * 10, [*CIFAR10_NAMES, "cow"], [1] * 10, "cat", None])
-def test_class_names_that_are_not_as_many_as_the_classes_are_refused(tmp_path: Path, names: Any) -> None:
+def test_a_wrong_number_of_class_names_is_refused(tmp_path: Path, names: Any) -> None:
     folder = python10(tmp_path / "set")
     (folder / "batches.meta").write_bytes(python2({"label_names": names}))
     assert refusal(folder).startswith(f"{folder / 'batches.meta'} ")
@@ -496,7 +496,7 @@ class Attack:
 
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize("file", ["data_batch_1", "batches.meta"])
-def test_a_pickle_that_would_run_something_is_refused_and_runs_nothing(
+def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(
     tmp_path: Path, protocol: int, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -512,7 +512,7 @@ def test_a_pickle_that_would_run_something_is_refused_and_runs_nothing(
 @pytest.mark.parametrize(
     "wanted", ["builtins.eval", "numpy.load", "numpy.f2py.os.system", "numpy.core.multiarray.fromstring", "codecs.open"]
 )
-def test_only_the_few_names_of_arrays_are_allowed(tmp_path: Path, wanted: str) -> None:
+def test_a_pickle_may_use_only_the_names_needed_for_arrays(tmp_path: Path, wanted: str) -> None:
     folder = python10(tmp_path / "set")
     module, name = wanted.rsplit(".", 1)
     (folder / "test_batch").write_bytes(f"c{module}\n{name}\n(tR.".encode().join([b"\x80\x02", b""]))
@@ -520,14 +520,14 @@ def test_only_the_few_names_of_arrays_are_allowed(tmp_path: Path, wanted: str) -
 
 
 def array_pickle(state: Any) -> bytes:
-    """A batch whose array has a constructed state."""
+    """A batch whose array has this hand-made state."""
     data = pickle.dumps(state, 2)[2:-1]
     head = b"\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR"
     return head + data + b"bU\x06labels]K\x00au."
 
 
 class Kind:
-    """A stand-in for numpy.dtype in a constructed state, pickled as numpy pickles it."""
+    """A stand-in for numpy.dtype in a hand-made state, pickled as numpy pickles it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -536,7 +536,7 @@ class Kind:
         return np.dtype, (self.name, 0, 1), (3, "|", None, None, None, -1, -1, 0)
 
 
-def test_the_constructed_states_are_read_if_they_are_valid(tmp_path: Path) -> None:
+def test_a_hand_made_array_state_is_read_if_it_is_valid(tmp_path: Path) -> None:
     folder = python10(tmp_path / "set")
     (folder / "test_batch").write_bytes(array_pickle((1, (1, 3072), Kind("u1"), False, b"\1" * 3072)))
     assert read(folder, tmp_path / "spool").splits["test"].label.tolist() == [0]
@@ -569,7 +569,7 @@ def test_a_hostile_array_state_is_refused(tmp_path: Path, state: Any) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"\x80\x02}r\xff\xff\xff\x7f.",  # room for two thousand million memo entries
+        b"\x80\x02}r\xff\xff\xff\x7f.",  # space for two billion memo entries
         b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f",  # a string of 2**63 bytes
         b"\x80\x02" + b"(" * 100_000,
         b"\x80\x02",
@@ -583,7 +583,7 @@ def test_a_damaged_pickle_is_refused(tmp_path: Path, data: bytes) -> None:
     assert f"{folder / 'data_batch_5'} is a damaged pickle (" in refusal(folder)
 
 
-def test_a_pickle_that_was_truncated_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_pickle_is_refused(tmp_path: Path) -> None:
     folder = python100(tmp_path / "set")
     file = folder / "train"
     file.write_bytes(file.read_bytes()[:-5000])
@@ -597,10 +597,10 @@ def set_to_damage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_any_change_in_a_pickle_gives_a_table_or_a_refusal(data: st.DataObject, set_to_damage: Path) -> None:
+def test_a_changed_pickle_gives_a_table_or_a_refusal(data: st.DataObject, set_to_damage: Path) -> None:
     file = set_to_damage / data.draw(st.sampled_from(["train", "meta"]))
     whole = file.read_bytes()
-    # The pixels are most of the file, and changing them is not what is to be seen here.
+    # Not in the pixels, which are most of the file: changing them is not what this tests.
     places = [*range(min(len(whole), 500)), *range(max(0, len(whole) - 500), len(whole))]
     changed = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 3))):

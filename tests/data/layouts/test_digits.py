@@ -43,7 +43,7 @@ def test_the_rows_say_that_they_are_grey_8x8_pixels(dataset: table.Dataset) -> N
     assert (train.encoding(0), train.heights[0], train.widths[0], train.channels[0]) == (table.PIXELS_HWC, 8, 8, 1)
 
 
-def test_a_fifth_of_each_class_is_for_validation(dataset: table.Dataset) -> None:
+def test_a_fifth_of_each_class_is_used_for_validation(dataset: table.Dataset) -> None:
     val, train = np.bincount(dataset.splits["val"].labels), np.bincount(dataset.splits["train"].labels)
     assert val.tolist() == [round((of_val + of_train) / 5) for of_val, of_train in zip(val, train, strict=True)]
     assert dataset.classes == table.Classes.of(["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"])
@@ -52,11 +52,11 @@ def test_a_fifth_of_each_class_is_for_validation(dataset: table.Dataset) -> None
 def test_the_split_is_the_same_every_time(contents: table.Contents, tmp_path: Path) -> None:
     again = digits.read("digits", tmp_path)
     assert again.splits["val"].key == contents.splits["val"].key
-    # Those of each class with the smallest SHA-256, worked out by hand: a change would make old runs incomparable.
+    # The images of each class with the smallest SHA-256, computed by hand. A change would make old runs incomparable.
     assert list(again.splits["val"].key[:5]) == ["00006", "00009", "00014", "00015", "00044"]
 
 
-def test_the_spooled_file_is_in_the_stamp_and_is_all_that_is_written(contents: table.Contents, spool: Path) -> None:
+def test_the_spooled_file_is_in_the_stamp_and_nothing_else_is_written(contents: table.Contents, spool: Path) -> None:
     assert contents.stamp == [str(spool / "digits.pixels")]
     assert [(file.name, file.stat().st_size) for file in spool.iterdir()] == [("digits.pixels", 1797 * 64)]
 

@@ -33,7 +33,7 @@ def read(path: Path, **options: Any) -> Dataset:
 
 
 def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
-    """The class of each key, after checking its bytes and its place."""
+    """The class of each key, after checking the bytes and the path of each image."""
     rows = dataset.splits[split]
     for row in range(len(rows)):
         assert rows.read(row) == Path(rows.shard(row)).read_bytes()
@@ -45,7 +45,7 @@ refusal = error_of(read)
 
 
 def tiny(path: Path) -> Path:
-    """Tiny-ImageNet's form with three classes, two images each for train, three for val and two for test."""
+    """Tiny-ImageNet's layout with three classes: two images per class in train, three images in val and two in test."""
     for wnid in WORDS:
         make(path / "train" / wnid, f"images/{wnid}_0.JPEG", f"images/{wnid}_1.JPEG", f"{wnid}_boxes.txt")
     make(path / "val/images", "val_0.JPEG", "val_1.JPEG", "val_2.JPEG")
@@ -62,7 +62,7 @@ def tiny(path: Path) -> Path:
     return path
 
 
-def test_paths_and_labels_are_those_of_torchvisions_image_folder(photo_folder: Path) -> None:
+def test_paths_and_labels_match_torchvisions_image_folder(photo_folder: Path) -> None:
     import_torchvision()
     from torchvision.datasets import ImageFolder
 
@@ -75,7 +75,7 @@ def test_paths_and_labels_are_those_of_torchvisions_image_folder(photo_folder: P
     assert dataset.notes == ()
 
 
-def test_labels_are_torchvisions_in_a_difficult_tree(tmp_path: Path) -> None:
+def test_labels_match_torchvisions_in_a_difficult_tree(tmp_path: Path) -> None:
     import_torchvision()
     from torchvision.datasets import ImageFolder
 
@@ -150,12 +150,12 @@ def test_two_folders_of_one_split_are_an_error(tmp_path: Path, names: tuple[str,
 
 @pytest.mark.parametrize("split", ["", "train/"])
 def test_a_class_may_be_named_like_a_split(tmp_path: Path, split: str) -> None:
-    names = ["apple", "bear", "streetcar", "train"]  # as in CIFAR-100
+    names = ["apple", "bear", "streetcar", "train"]  # classes of CIFAR-100
     dataset = read(make(tmp_path / "set", *(f"{split}{name}/a.jpg" for name in names)))
     assert dataset.classes.ids == tuple(names)
 
 
-def test_flat_folders_that_are_named_like_splits_next_to_another_lead_to_a_question(tmp_path: Path) -> None:
+def test_flat_folders_named_like_splits_next_to_another_folder_lead_to_a_question(tmp_path: Path) -> None:
     path = make(tmp_path / "set", *(f"{name}/a.jpg" for name in ("apple", "test", "train")))
     assert refusal(path) == (
         f"{path}: folders named like splits (test, train) are next to other folders (apple). If the former are "
@@ -177,7 +177,7 @@ def test_folders_that_archivers_leave_are_not_classes(tmp_path: Path) -> None:
     assert read(path).classes.ids == ("a", "b")
 
 
-def test_a_link_to_the_folder_above_does_not_bring_other_classes_images(tmp_path: Path) -> None:
+def test_a_link_to_the_folder_above_does_not_add_other_classes_images(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "a/1.jpg", "b/1.jpg")
     (path / "a" / "loop").symlink_to(path)
     assert read(path).splits["train"].keys() == ["a/1.jpg", "b/1.jpg"]
@@ -189,7 +189,7 @@ def test_a_pipe_named_like_an_image_is_not_an_image(tmp_path: Path) -> None:
     assert read(path).splits["train"].keys() == ["a/1.jpg", "b/1.jpg"]
 
 
-def test_extensions_count_in_any_case_and_other_files_are_counted(tmp_path: Path) -> None:
+def test_extensions_are_recognised_in_any_case_and_other_files_are_counted(tmp_path: Path) -> None:
     images = ["a/1.JPG", "a/2.JPEG", "a/3.Png", "b/4.WebP", "b/5.tiff", "b/6.jfif", "b/7.pgm", "b/8.GIF"]
     others = ["a/notes.txt", "a/deep/Thumbs.db", "b/jpg", "b/9.jpg.part", "b/10.csv"]
     dataset = read(make(tmp_path / "set", *(f"train/{file}" for file in (*images, *others))))
@@ -211,7 +211,7 @@ def test_a_folder_that_is_named_like_an_image_is_a_folder(tmp_path: Path) -> Non
     ]
 
 
-def test_tiny_imagenet_is_read_in_its_own_form(tmp_path: Path) -> None:
+def test_tiny_imagenet_is_read_in_its_own_layout(tmp_path: Path) -> None:
     dataset = read(tiny(tmp_path / "tiny"))
     assert dataset.classes.ids == ("n01440764", "n01443537", "n04532670")
     assert dataset.classes.names == ("tench, Tinca tinca", "goldfish, Carassius auratus", "viaduct")
@@ -241,7 +241,7 @@ def test_tiny_imagenet_whose_val_was_sorted_into_class_folders_has_the_same_rows
 
 
 def test_the_real_tiny_imagenet_has_its_labels(shared_data: Path, tmp_path: Path) -> None:
-    """Of 20 classes: the text files, and some of the images among the archive's first 1200 members."""
+    """The text files of 20 classes, and the images among the first 1200 members of the archive."""
     archive = shared_data / "tiny-imagenet-20.tar.xz"
     if not archive.exists():
         pytest.skip(f"needs {archive}")
@@ -292,7 +292,7 @@ def test_an_image_without_an_annotation_is_an_error_that_names_it(tmp_path: Path
 
 
 def test_two_annotations_that_differ_are_an_error_with_both_lines(tmp_path: Path) -> None:
-    annotate(tiny(tmp_path / "tiny"), lambda lines: [*lines, lines[0]])  # the same again is no harm
+    annotate(tiny(tmp_path / "tiny"), lambda lines: [*lines, lines[0]])  # an identical repetition does no harm
     assert len(read(tmp_path / "tiny").splits["val"]) == 3
     file = annotate(tmp_path / "tiny", lambda lines: [*lines, lines[0].replace("n04532670", "n01440764")])
     expected = f"{file}, line 5: val_1.JPEG has class 'n01440764', but 'n04532670' in line 1."
@@ -305,7 +305,7 @@ def test_annotations_without_a_train_folder_are_an_error(tmp_path: Path) -> None
     assert refusal(path) == f"{path} has val but no folder train, which would define the classes."
 
 
-def test_a_class_without_validation_images_is_noted(tmp_path: Path) -> None:
+def test_a_class_without_validation_images_is_named_in_a_note(tmp_path: Path) -> None:
     files = [f"train/{name}/a.jpg" for name in ("ant", "bee", "cat")]
     path = make(tmp_path / "set", *files, "val/bee/a.jpg")
     (path / "val/cat").mkdir()
@@ -314,7 +314,7 @@ def test_a_class_without_validation_images_is_noted(tmp_path: Path) -> None:
     assert dataset.notes == ("val has no images of 2 classes: ant, cat.",)
 
 
-def test_a_class_with_images_in_val_only_is_noted(tmp_path: Path) -> None:
+def test_a_class_with_images_only_in_val_is_named_in_a_note(tmp_path: Path) -> None:
     path = make(
         tmp_path / "set", "train/ant/a.jpg", "train/bee/b.jpg", "val/ant/c.jpg", "val/bee/d.jpg", "val/cat/e.jpg"
     )
@@ -358,7 +358,7 @@ def test_a_validation_folder_of_an_unknown_class_is_an_error(tmp_path: Path) -> 
     )
 
 
-def test_images_that_are_next_to_the_class_folders_are_an_error(tmp_path: Path) -> None:
+def test_images_next_to_the_class_folders_are_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/ant/a.jpg", "train/bee/a.jpg", "val/ant/a.jpg", "val/2.jpg", "val/1.jpg")
     assert refusal(path) == (
         f"{path}/val: 2 images are directly in this folder, such as 1.jpg. Their class is unknown. Put each image "
@@ -423,11 +423,11 @@ def test_a_class_folder_may_be_a_link(tmp_path: Path) -> None:
 def test_a_link_to_a_folder_above_is_not_entered_again(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "cat/deep/1.jpg", "dog/1.jpg")
     (path / "cat/deep/up").symlink_to(path / "cat")
-    (path / "cat/again").symlink_to(path / "cat/deep")  # not above it: entered, under a name of its own
+    (path / "cat/again").symlink_to(path / "cat/deep")  # not a folder above it, so it is entered under its own name
     assert read(path).splits["train"].keys() == ["cat/again/1.jpg", "cat/deep/1.jpg", "dog/1.jpg"]
 
 
-def test_a_link_that_leads_nowhere_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_a_broken_link_is_an_error_that_names_it(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "cat/1.jpg", "dog/1.jpg")
     (path / "cat/2.jpg").symlink_to(tmp_path / "gone.jpg")
     assert refusal(path) == (
@@ -459,7 +459,7 @@ def test_the_stamp_contains_every_folder_and_text_file_that_was_read(tmp_path: P
     assert len(contents.stamp) == len(set(contents.stamp))
 
 
-def test_rows_have_the_files_sizes(tmp_path: Path) -> None:
+def test_rows_have_the_sizes_of_their_files(tmp_path: Path) -> None:
     dataset = read(make(tmp_path / "set", "a/1.jpg", "b/22.jpg", "b/333.jpg"))
     assert dataset.splits["train"].lengths.tolist() == [
         len(IMAGE) + len(name) for name in ("a/1.jpg", "b/22.jpg", "b/333.jpg")
@@ -467,7 +467,7 @@ def test_rows_have_the_files_sizes(tmp_path: Path) -> None:
     assert np.all(dataset.splits["train"].offsets == 0)
 
 
-# A list of the classes next to the folders, as we write it.
+# A class list next to the folders, as `prepare` writes it.
 
 
 def two_classes(path: Path) -> Path:
@@ -486,7 +486,7 @@ def test_classes_have_the_order_and_names_of_classes_txt(tmp_path: Path) -> None
     assert dataset.notes == ("val has no images of 1 class: cat.",)
 
 
-def test_classes_that_text_cannot_contain_have_the_order_of_an_index(tmp_path: Path) -> None:
+def test_classes_that_a_text_list_cannot_hold_have_the_order_of_a_json_index(tmp_path: Path) -> None:
     make(tmp_path / "set/train", " cat/1.jpg", " dog/2.jpg")
     (tmp_path / "set/imagenet_class_index.json").write_text('{"0": [" dog", "a dog"], "1": [" cat", "a cat"]}')
     dataset = read(tmp_path / "set")

@@ -1,4 +1,4 @@
-"""HDF5 files: PatchCamelyon, and images next to labels. The oracle is h5py itself."""
+"""HDF5 files: PatchCamelyon, and images with labels. The oracle is h5py itself."""
 
 import gzip
 import importlib.util
@@ -48,7 +48,7 @@ def test_patch_camelyon_is_read_as_published(tmp_path: Path, gzipped: bool) -> N
         assert rows.labels.tolist() == [0, 1] * (len(rows) // 2)
 
 
-def test_a_contiguous_dataset_is_addressed_in_the_file(tmp_path: Path) -> None:
+def test_a_contiguous_dataset_is_read_in_place(tmp_path: Path) -> None:
     path = write(tmp_path / "set.h5", {"data/images": images(4, 6, 5, 3), "data/labels": np.arange(4)})
     rows = open_source(path).splits["train"]
     assert rows.shard(0) == str(path)
@@ -65,7 +65,7 @@ def test_text_in_a_dataset_names_the_classes(tmp_path: Path) -> None:
     assert (dataset.classes.ids, dataset.splits["train"].labels.tolist()) == (("ant", "bee"), [1, 0, 0, 1])
 
 
-def test_text_of_fixed_length_names_the_classes(tmp_path: Path) -> None:
+def test_fixed_length_text_names_the_classes(tmp_path: Path) -> None:
     arrays = {
         "train_set_x": images(4, 6, 5, 3),
         "train_set_y": [0, 1, 1, 0],
@@ -76,7 +76,7 @@ def test_text_of_fixed_length_names_the_classes(tmp_path: Path) -> None:
     assert dataset.splits["train"].labels.tolist() == [0, 1, 1, 0]
 
 
-def test_other_datasets_with_an_entry_for_each_image_do_not_matter(tmp_path: Path) -> None:
+def test_other_datasets_with_an_entry_per_image_are_ignored(tmp_path: Path) -> None:
     arrays = {
         "train_images": images(4, 6, 5),
         "train_labels": np.arange(4),
@@ -119,7 +119,7 @@ def test_links_to_other_files_are_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [8, 60, 500])
-def test_a_file_that_was_truncated_is_refused(tmp_path: Path, kept: int) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path, kept: int) -> None:
     path = write(tmp_path / "set.h5", {"images": images(4, 6, 5), "labels": np.arange(4)})
     path.write_bytes(path.read_bytes()[:kept])
     said = refusal(path)

@@ -45,7 +45,7 @@ def move(path: Path, target: Path) -> None:
 
 
 def unpacked(folder: Path) -> Path:
-    """Class folders for train, val and test flat, and the devkit unpacked."""
+    """Write class folders for train, flat folders for val and test, and the unpacked devkit."""
     miniature.unpacked_train(folder / "train")
     write(folder / "val", flat("val"))
     write(folder / "test", flat("test"))
@@ -87,8 +87,8 @@ def test_two_classes_with_the_same_name_stay_separate(tmp_path: Path) -> None:
     ]
 
 
-def test_the_archives_are_as_unsorted_as_the_real_ones(tmp_path: Path) -> None:
-    """A test of the miniature: labels in the order of members would be wrong."""
+def test_the_archives_are_unsorted_like_the_real_ones(tmp_path: Path) -> None:
+    """A test of the miniature: assigning labels in the order of the members would be wrong."""
     for archive in (miniature.train_tar(tmp_path), miniature.val_tar(tmp_path)):
         with tarfile.open(archive) as tar:
             assert tar.getnames() != sorted(tar.getnames())
@@ -107,7 +107,7 @@ LABELS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("form", LABELS)
 @pytest.mark.parametrize("packed", [True, False])
-def test_any_of_the_label_files_is_enough(tmp_path: Path, form: str, packed: bool) -> None:
+def test_any_one_of_the_label_files_is_enough(tmp_path: Path, form: str, packed: bool) -> None:
     if packed:
         miniature.train_tar(tmp_path)
         miniature.val_tar(tmp_path)
@@ -122,7 +122,7 @@ def test_any_of_the_label_files_is_enough(tmp_path: Path, form: str, packed: boo
     assert dataset.notes[1:] == (NO_CRANE,)
 
 
-def test_all_of_the_label_files_together_are_compared(tmp_path: Path) -> None:
+def test_if_there_are_several_label_files_they_are_compared(tmp_path: Path) -> None:
     miniature.ilsvrc(tmp_path)
     for form in LABELS.values():
         form(tmp_path)
@@ -133,13 +133,13 @@ def test_all_of_the_label_files_together_are_compared(tmp_path: Path) -> None:
     assert agree.count(str(tmp_path)) == 6
 
 
-def test_names_come_from_wordnet_if_no_devkit_has_them(tmp_path: Path) -> None:
+def test_class_names_come_from_wordnet_if_no_devkit_has_them(tmp_path: Path) -> None:
     miniature.train_tar(tmp_path)
     assert read(tmp_path).classes.names[0] == "tench, Tinca tinca"
     assert read(tmp_path).classes.names == tuple(wordnet.names_of(sorted(CLASSES)))
 
 
-def test_a_devkit_next_to_train_alone_gives_names_and_counts(tmp_path: Path) -> None:
+def test_a_devkit_next_to_train_alone_provides_names_and_counts(tmp_path: Path) -> None:
     miniature.train_tar(tmp_path)
     data = miniature.meta_mat(words="words", num_train_images=3.0)
     miniature.devkit(tmp_path, miniature.devkit_files() | {"ILSVRC2012_devkit_t12/data/meta.mat": data})
@@ -170,7 +170,7 @@ def test_the_patch_of_test_replaces_the_images_it_repairs(tmp_path: Path) -> Non
     assert "ILSVRC2012_img_test_patch_v10102019.tar replaces 1 image of test." in dataset.notes
 
 
-def test_the_dogs_of_task_3_are_another_set_and_left_out(tmp_path: Path) -> None:
+def test_the_dogs_of_task_3_are_a_different_set_and_left_out(tmp_path: Path) -> None:
     miniature.train_tar(tmp_path)
     write(tmp_path, {"ILSVRC2012_img_train_t3.tar": tar_bytes({"n02099712.tar": b""})})
     dataset = read(tmp_path)
@@ -178,7 +178,7 @@ def test_the_dogs_of_task_3_are_another_set_and_left_out(tmp_path: Path) -> None
     assert dataset.notes[0] == "ILSVRC2012_img_train_t3.tar was left out: it is a different set, the dogs of task 3."
 
 
-# Unpacked, in part or in whole.
+# Unpacked, partly or completely.
 
 
 def test_the_unpacked_set_has_the_same_rows_as_the_archives(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_the_folders_unpacked_by_torchvision_have_the_same_rows_as_the_archives(
     }
 
 
-def test_class_folders_of_val_are_their_own_labels(tmp_path: Path) -> None:
+def test_class_folders_of_val_give_the_labels(tmp_path: Path) -> None:
     miniature.unpacked_train(tmp_path / "train")
     miniature.prepared_val(tmp_path / "val")
     dataset = read(tmp_path)
@@ -240,7 +240,7 @@ def test_class_folders_of_val_are_their_own_labels(tmp_path: Path) -> None:
     assert dataset.notes == (NO_CRANE,)
 
 
-def test_class_folders_of_val_may_contain_a_part_of_it_next_to_labels_of_all(tmp_path: Path) -> None:
+def test_class_folders_of_val_may_be_partial_next_to_labels_of_all_images(tmp_path: Path) -> None:
     miniature.unpacked_train(tmp_path / "train")
     miniature.prepared_val(tmp_path / "val")
     miniature.devkit(tmp_path)
@@ -249,7 +249,7 @@ def test_class_folders_of_val_may_contain_a_part_of_it_next_to_labels_of_all(tmp
     assert images_of(read(tmp_path))["val"] == {key: value for key, value in TRUTH["val"].items() if key != left_out}
 
 
-def test_val_may_be_moved_into_class_folders_half_way(tmp_path: Path) -> None:
+def test_val_may_be_partly_moved_into_class_folders(tmp_path: Path) -> None:
     folder = unpacked(tmp_path)
     for number, wnid in list(enumerate(VAL, start=1))[::2]:
         name = f"{image_name('val', number)}.JPEG"
@@ -258,11 +258,11 @@ def test_val_may_be_moved_into_class_folders_half_way(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["train", "ILSVRC2012_img_train", ""])
-def test_train_may_be_unpacked_half_way(tmp_path: Path, folder: str) -> None:
+def test_train_may_be_partly_unpacked(tmp_path: Path, folder: str) -> None:
     classes = sorted(CLASSES)
     miniature.unpacked_train(tmp_path / folder, classes[::2])
     write(tmp_path / folder, {f"{wnid}.tar": miniature.class_tar(wnid) for wnid in classes[1::2]})
-    (tmp_path / folder / classes[1]).mkdir()  # made, but nothing unpacked into it yet
+    (tmp_path / folder / classes[1]).mkdir()  # created, but nothing is unpacked into it yet
     miniature.val_tar(tmp_path)
     miniature.devkit(tmp_path)
     assert images_of(read(tmp_path)) == only("train", "val")
@@ -285,7 +285,7 @@ def test_the_archive_of_train_may_have_been_repacked_with_the_folder_around_it(t
     assert images_of(read(tmp_path)) == only("train")
 
 
-def test_archives_may_have_been_moved_into_the_folders_they_are_unpacked_in(tmp_path: Path) -> None:
+def test_archives_may_have_been_moved_into_the_folders_they_were_unpacked_to(tmp_path: Path) -> None:
     miniature.train_tar(tmp_path / "train")
     miniature.val_tar(tmp_path / "val")
     miniature.devkit(tmp_path)
@@ -301,7 +301,7 @@ def test_an_archive_may_be_next_to_a_folder(tmp_path: Path) -> None:
     assert dataset.notes == ("train contains no images and was left out.", NO_CRANE)
 
 
-def test_annotations_of_val_in_a_folder_val_next_to_the_archive_are_not_a_second_val(tmp_path: Path) -> None:
+def test_a_folder_val_of_annotations_next_to_the_archive_is_not_a_second_val(tmp_path: Path) -> None:
     miniature.train_tar(tmp_path)
     miniature.val_tar(tmp_path)
     write(tmp_path, miniature.val_annotations() | miniature.train_annotations())
@@ -326,7 +326,7 @@ def test_the_whole_set_may_be_in_one_archive(tmp_path: Path, kind: str, top: str
 # Parts alone.
 
 
-def test_the_archive_of_train_is_a_source_by_itself(tmp_path: Path) -> None:
+def test_the_archive_of_train_alone_is_a_source(tmp_path: Path) -> None:
     path = miniature.train_tar(tmp_path)
     dataset = read(path)
     assert images_of(dataset) == only("train")
@@ -335,7 +335,7 @@ def test_the_archive_of_train_is_a_source_by_itself(tmp_path: Path) -> None:
     assert read(tmp_path / "renamed.tar").fingerprint == dataset.fingerprint
 
 
-def test_val_alone_has_the_classes_of_its_labels(tmp_path: Path) -> None:
+def test_val_alone_has_the_classes_in_its_labels(tmp_path: Path) -> None:
     miniature.val_tar(tmp_path)
     write(tmp_path, {"LOC_val_solution.csv": miniature.solution()})
     dataset = read(tmp_path)
@@ -414,11 +414,11 @@ def test_a_set_of_other_classes_in_one_archive_is_left_to_other_layouts(tmp_path
     assert not ilsvrc.recognise(tree_of(tmp_path / "LOC_val_solution.csv"))
 
 
-# What is missing, there twice, or contradicts itself.
+# Missing, duplicate and contradictory files.
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_val_without_labels_is_an_error_before_anything_large_is_read(tmp_path: Path, packed: bool) -> None:
+def test_val_without_labels_is_an_error_before_any_large_file_is_read(tmp_path: Path, packed: bool) -> None:
     write(tmp_path, {"ILSVRC2012_img_train.tar": b"damaged, but this is not reached"})
     place = miniature.val_tar(tmp_path) if packed else write(tmp_path / "val", flat("val"))
     message = refusal(tmp_path)
@@ -430,9 +430,9 @@ def test_val_without_labels_is_an_error_before_anything_large_is_read(tmp_path: 
         assert name in message
 
 
-def test_the_archive_of_val_by_itself_has_no_labels_which_is_an_error(tmp_path: Path) -> None:
+def test_the_archive_of_val_alone_is_an_error_as_it_has_no_labels(tmp_path: Path) -> None:
     path = miniature.val_tar(tmp_path)
-    miniature.devkit(tmp_path)  # next to it, but it is not in what was named
+    miniature.devkit(tmp_path)  # next to the archive, but outside the source that was named
     assert refusal(path) == (
         f"{path} contains the images of val, but their labels are in a separate file. Pass a folder with it and one "
         f"of these: {devkit.WOULD_DO}."
@@ -508,7 +508,7 @@ def test_different_numbers_of_labels_and_images_are_an_error_with_both(tmp_path:
     )
 
 
-def test_an_image_of_val_without_a_label_is_an_error_with_its_name_and_their_number(tmp_path: Path) -> None:
+def test_images_of_val_without_a_label_are_an_error_with_the_first_name_and_the_count(tmp_path: Path) -> None:
     folder = write(tmp_path / "val", flat("val"))
     lines = [line for line in miniature.solution().splitlines(keepends=True) if b"00000007" not in line]
     write(tmp_path, {"LOC_val_solution.csv": b"".join(line for line in lines if b"00000009" not in line)})
@@ -524,7 +524,7 @@ def test_an_image_with_another_name_has_no_label(tmp_path: Path) -> None:
     assert "val/a photograph.JPEG has no label in" in refusal(folder)
 
 
-def test_images_that_are_labelled_by_name_but_not_there_are_noted(tmp_path: Path) -> None:
+def test_missing_images_that_have_a_label_are_reported_in_a_note(tmp_path: Path) -> None:
     miniature.val_tar(tmp_path)
     write(tmp_path, {"LOC_val_solution.csv": miniature.solution([*VAL, "n01440764"])})
     dataset = read(tmp_path)
@@ -569,7 +569,7 @@ def test_a_label_that_is_not_a_class_of_train_is_an_error_with_its_line(tmp_path
     assert "val/n02092002/ILSVRC2012_val_00000004.JPEG: ILSVRC2012_val_00000004 has the class" in refusal(tmp_path)
 
 
-def test_a_csv_with_a_class_that_nobody_knows_is_an_error_with_its_line(tmp_path: Path) -> None:
+def test_a_csv_with_an_unknown_class_is_an_error_with_its_line(tmp_path: Path) -> None:
     miniature.train_tar(tmp_path)
     miniature.val_tar(tmp_path)
     write(tmp_path, {"LOC_val_solution.csv": miniature.solution([*VAL[:-1], "n99999999"])})
@@ -580,7 +580,7 @@ def test_a_csv_with_a_class_that_nobody_knows_is_an_error_with_its_line(tmp_path
     )
 
 
-def test_fewer_images_of_train_than_the_devkit_counts_are_noted_with_the_classes(tmp_path: Path) -> None:
+def test_a_note_names_the_classes_with_fewer_train_images_than_the_devkit_counts(tmp_path: Path) -> None:
     folder = unpacked(tmp_path)
     (folder / "train/n01440764/n01440764_9.JPEG").unlink()
     assert read(folder).notes[-2:] == (
@@ -599,7 +599,7 @@ def test_files_that_are_not_images_are_counted(tmp_path: Path) -> None:
     assert "Left out 1 other file in val, such as val/a.txt." in read(folder).notes
 
 
-def test_a_class_without_images_is_noted(tmp_path: Path) -> None:
+def test_a_class_without_images_is_named_in_a_note(tmp_path: Path) -> None:
     folder = unpacked(tmp_path)
     (folder / "train/n02000000").mkdir()
     dataset = read(folder)
@@ -613,27 +613,27 @@ def test_a_train_archive_without_images_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("archive", ["ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"])
-def test_an_archive_cut_short_anywhere_is_an_error_that_names_it(tmp_path: Path, archive: str) -> None:
+def test_an_archive_truncated_anywhere_is_an_error_that_names_it(tmp_path: Path, archive: str) -> None:
     miniature.ilsvrc(tmp_path)
     whole = (tmp_path / archive).read_bytes()
     with tarfile.open(tmp_path / archive) as tar:
         last = tar.getmembers()[-1]
-    end = last.offset_data + last.size  # what follows are zeros, of which 512 are enough
+    end = last.offset_data + last.size  # only zeros follow, and 512 of them are enough
     for length in (0, 511, 512, end, *random.Random(0).sample(range(end), 40)):
         (tmp_path / archive).write_bytes(whole[:length])
         assert refusal(tmp_path).startswith(f"{tmp_path}/{archive}")
 
 
-def test_a_class_archive_that_is_damaged_is_named_with_its_place(tmp_path: Path) -> None:
+def test_a_damaged_class_archive_is_named_with_its_place(tmp_path: Path) -> None:
     tars = {f"{wnid}.tar": miniature.class_tar(wnid) for wnid in CLASSES}
     write(tmp_path, {"ILSVRC2012_img_train.tar": tar_bytes(tars | {"n02100735.tar": tars["n02100735.tar"][:900]})})
     assert refusal(tmp_path).startswith(f"{tmp_path}/ILSVRC2012_img_train.tar/n02100735.tar (in {tmp_path}/ILSVRC2012")
 
 
-# What is remembered of the source.
+# The stamp of the source.
 
 
-def test_the_stamp_contains_the_files_that_were_read_but_no_single_images_of_folders(tmp_path: Path) -> None:
+def test_the_stamp_contains_the_files_that_were_read_but_no_single_images_in_folders(tmp_path: Path) -> None:
     miniature.ilsvrc(tmp_path / "packed")
     stamp = ilsvrc.read(tree_of(tmp_path / "packed")).stamp
     names = {Path(path).name for path in stamp}

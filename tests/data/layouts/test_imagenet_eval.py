@@ -55,7 +55,7 @@ def read(path: Path) -> Dataset:
 
 
 def listing(dataset: Dataset) -> dict[str, tuple[str, str]]:
-    """The class of each key and the file that it came from, according to its bytes."""
+    """The class of each key, and the name of its file according to its bytes."""
     assert list(dataset.splits) == ["test"]
     rows = dataset.splits["test"]
     return {rows.key(row): (dataset.classes.ids[rows.labels[row]], rows.read(row).decode()) for row in range(len(rows))}
@@ -73,9 +73,9 @@ def wnid_files(folder: str, ids: Iterable[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("pack", PACKERS)
-def test_the_folders_of_v2_are_indices_not_text(tmp_path: Path, pack: Packer) -> None:
+def test_the_folders_of_v2_are_sorted_as_numbers_not_as_text(tmp_path: Path, pack: Packer) -> None:
     files = v2_files()
-    dataset = read(pack(tmp_path / "imagenetv2-matched-frequency.tar.gz", files))  # not a gzip file, as published
+    dataset = read(pack(tmp_path / "imagenetv2-matched-frequency.tar.gz", files))  # a plain tar, as published
     assert dataset.classes.ids == imagenet()
     assert not dataset.classes.numbered
     expected = {}
@@ -86,7 +86,7 @@ def test_the_folders_of_v2_are_indices_not_text(tmp_path: Path, pack: Packer) ->
     assert dataset.notes == ("ImageNet-V2: 2,000 images found, 10,000 expected.",)
 
 
-def test_the_folder_of_v2_itself_and_the_one_above_it_are_the_same(tmp_path: Path) -> None:
+def test_the_folder_of_v2_and_its_parent_give_the_same_dataset(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "set", [f"{V2}/2/a.jpeg", f"{V2}/10/b.jpeg"])
     above, itself = read(path), read(path / V2)
     assert {key: name for key, (name, _) in listing(above).items()} == {
@@ -100,7 +100,7 @@ def test_the_folder_of_v2_itself_and_the_one_above_it_are_the_same(tmp_path: Pat
 @pytest.mark.parametrize(
     "folder", ["imagenetv2-threshold0.7-format-val", "imagenetv2-0.7-format-val", "imagenetv2-top-images-format-val"]
 )
-def test_all_kinds_of_v2_are_known(tmp_path: Path, folder: str) -> None:
+def test_all_variants_of_v2_are_recognised(tmp_path: Path, folder: str) -> None:
     assert len(listing(read(lay_out(tmp_path / "set", [f"{folder}/0/a.jpeg", f"{folder}/999/b.jpeg"])))) == 2
 
 
@@ -128,16 +128,14 @@ def test_imagenet_a_and_r_have_their_200_classes(tmp_path: Path, pack: Packer, l
     )
 
 
-def test_names_for_people_are_wordnets(tmp_path: Path) -> None:
+def test_class_names_are_wordnets(tmp_path: Path) -> None:
     dataset = read(lay_out(tmp_path / "imagenet-r", ["n01443537/x.jpg"]))
     assert dataset.classes.names[dataset.classes.ids.index("n01443537")] == "goldfish, Carassius auratus"
 
 
 @pytest.mark.parametrize("letter", ["a", "r"])
 @pytest.mark.parametrize("place", ["", "downloaded/"])
-def test_the_200_classes_are_recognised_whatever_the_name_of_the_folder(
-    tmp_path: Path, letter: str, place: str
-) -> None:
+def test_the_200_classes_are_recognised_for_any_folder_name(tmp_path: Path, letter: str, place: str) -> None:
     files = [f"{place}{wnid}/1.jpg" for wnid in subset(letter)]
     dataset = read(lay_out(tmp_path / "some", files))
     assert len(listing(dataset)) == 200
@@ -186,7 +184,7 @@ def test_images_in_folders_inside_a_class_folder_belong_to_the_class(tmp_path: P
     assert dataset.notes[-1] == "Left out files that are not images: top.txt."
 
 
-def test_an_image_in_the_sets_own_folder_is_an_error(tmp_path: Path) -> None:
+def test_an_image_directly_in_the_sets_folder_is_an_error(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "sketch", ["n01440764/1.JPEG", "top.jpg"])
     assert refusal(path) == (f"{path}/top.jpg is not in a class folder, so its class is unknown. Move it away.")
 

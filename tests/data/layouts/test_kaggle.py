@@ -35,7 +35,9 @@ refusal = error_of(read)
 
 
 @pytest.mark.parametrize("source", INSIDE)
-def test_every_image_has_its_class_and_its_bytes_from_any_folder_of_the_tree(tmp_path: Path, source: str) -> None:
+def test_every_image_has_its_class_and_bytes_when_opened_from_any_folder_of_the_tree(
+    tmp_path: Path, source: str
+) -> None:
     miniature.kaggle(tmp_path)
     dataset = read(tmp_path / source)
     assert images_of(dataset) == TRUTH
@@ -44,7 +46,7 @@ def test_every_image_has_its_class_and_its_bytes_from_any_folder_of_the_tree(tmp
 
 
 @pytest.mark.parametrize("source", INSIDE)
-def test_names_are_those_of_the_mapping(tmp_path: Path, source: str) -> None:
+def test_class_names_come_from_the_mapping_file(tmp_path: Path, source: str) -> None:
     miniature.kaggle(tmp_path)
     write(tmp_path, {"LOC_synset_mapping.txt": miniature.mapping().replace(b"tench, Tinca tinca", b"a fish, to eat ")})
     assert read(tmp_path / source).classes.names[:2] == ("a fish, to eat", "crane")
@@ -59,7 +61,7 @@ def test_the_set_has_the_same_rows_as_ilsvrc_2012_in_its_own_archives(tmp_path: 
     assert ours.classes == other.classes
 
 
-def test_the_plain_archive_has_its_labels_from_the_annotations_and_no_csv(tmp_path: Path) -> None:
+def test_the_plain_archive_has_no_csv_and_takes_labels_from_the_annotations(tmp_path: Path) -> None:
     path = miniature.kaggle_archive(tmp_path / PACKAGE)
     dataset = read(path)
     assert images_of(dataset) == TRUTH
@@ -76,7 +78,7 @@ def test_the_archive_may_be_in_a_folder_with_the_csv_next_to_it(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("folder", [True, False])
-def test_the_outer_zip_is_a_source_and_so_is_a_folder_that_contains_it(tmp_path: Path, folder: bool) -> None:
+def test_the_outer_zip_and_a_folder_that_contains_it_are_sources(tmp_path: Path, folder: bool) -> None:
     path = miniature.kaggle_zip(tmp_path / ZIP, PACKAGE)
     dataset = read(tmp_path if folder else path)
     assert images_of(dataset) == TRUTH
@@ -102,7 +104,7 @@ def test_an_archive_is_preferred_to_the_zip_that_contains_it(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("source", INSIDE)
-def test_without_the_csv_the_annotations_give_the_labels(tmp_path: Path, source: str) -> None:
+def test_without_the_csv_labels_come_from_the_annotations(tmp_path: Path, source: str) -> None:
     write(tmp_path, miniature.kaggle_tree())
     dataset = read(tmp_path / source)
     assert images_of(dataset) == TRUTH
@@ -133,7 +135,7 @@ def test_other_files_with_labels_may_be_in_the_source_and_are_compared(tmp_path:
 
 
 def test_val_may_have_been_moved_into_class_folders_next_to_a_copy(tmp_path: Path) -> None:
-    """As in the tutorial that runs valprep.sh in place."""
+    """A tutorial that runs valprep.sh in place leaves this."""
     miniature.kaggle(tmp_path)
     data = tmp_path / "ILSVRC/Data/CLS-LOC"
     (data / "val").rename(data / "val_orig")
@@ -174,7 +176,7 @@ def test_other_sets_are_left_to_other_layouts(tmp_path: Path, name: str) -> None
     assert not kaggle.recognise(tree_of(write(tmp_path, {name: b"x"})))
 
 
-# What is missing or broken.
+# Missing or damaged files.
 
 
 def test_an_archive_without_the_tree_is_an_error(tmp_path: Path) -> None:
@@ -232,7 +234,7 @@ def test_an_invalid_line_of_the_mapping_is_an_error_with_its_number(tmp_path: Pa
 
 
 @pytest.mark.parametrize("source", INSIDE)
-def test_the_stamp_contains_the_texts_wherever_they_are_and_no_single_image(tmp_path: Path, source: str) -> None:
+def test_the_stamp_contains_the_text_files_wherever_they_are_and_no_single_image(tmp_path: Path, source: str) -> None:
     miniature.kaggle(tmp_path)
     stamp = kaggle.read(tree_of(tmp_path / source)).stamp
     folders = {str(path) for path in (tmp_path / source, *(tmp_path / source).rglob("*")) if path.is_dir()}
@@ -240,7 +242,7 @@ def test_the_stamp_contains_the_texts_wherever_they_are_and_no_single_image(tmp_
     assert set(stamp) == folders | texts
 
 
-def test_the_stamp_contains_the_folder_of_annotations_that_were_read_above_the_source(tmp_path: Path) -> None:
+def test_the_stamp_contains_the_annotation_folder_outside_the_source_that_was_read(tmp_path: Path) -> None:
     write(tmp_path, miniature.kaggle_tree())
     stamp = kaggle.read(tree_of(tmp_path / "ILSVRC/Data/CLS-LOC")).stamp
     assert str(tmp_path / "ILSVRC/Annotations/CLS-LOC/val") in stamp

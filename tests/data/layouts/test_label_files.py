@@ -1,4 +1,4 @@
-"""Label files next to their images, as people have them: read correctly, or refused with the remedy."""
+"""Common arrangements of label files next to their images: read correctly, or refused with the remedy."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tench.errors import TenchError
 
 
 class Folder:
-    """A source under construction. Each image contains its own name, so that no two are equal."""
+    """A source under construction. Each image contains its own name, so no two are equal."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def truth(dataset: Dataset) -> dict[str, dict[str, str | None]]:
-    """By split, the class of each image by its file name, after checking its bytes."""
+    """By split and file name: the class of each image, after checking its bytes."""
     found: dict[str, dict[str, str | None]] = {}
     for split, rows in dataset.splits.items():
         names = [rows.read(row).decode().removeprefix("as good as an image: ") for row in range(len(rows))]
@@ -81,7 +81,7 @@ LABELS = {name: AB[number % 2] for number, name in enumerate(EIGHT)}
 @pytest.mark.parametrize(
     "written", ["{}.jpg", "{}", "{}.JPG", "img/{}.jpg", "C:\\data\\img\\{}.jpg", "/home/x/img/{}.png"]
 )
-def test_images_are_found_by_their_names_in_any_folder(folder: Folder, base: str, written: str) -> None:
+def test_images_are_found_by_name_in_any_folder(folder: Folder, base: str, written: str) -> None:
     names = [f"{base}É{number}.jpg" for number in range(6)]
     folder.images(*(unicodedata.normalize("NFD", name) for name in names))
     folder.text("labels.csv", "image,label", *(f"{written.format(f'É{at}')},{AB[at % 2]}" for at in range(6)))
@@ -90,7 +90,7 @@ def test_images_are_found_by_their_names_in_any_folder(folder: Folder, base: str
     assert found == {"train": expected}
 
 
-def test_small_numbers_name_images_with_leading_zeros(folder: Folder) -> None:
+def test_numbers_match_image_names_with_leading_zeros(folder: Folder) -> None:
     folder.images(*(f"img/{number:05}.jpg" for number in range(1, 7)))
     folder.text("labels.csv", "id,label", *(f"{number},{AB[number % 2]}" for number in range(1, 7)))
     found, _ = opened(folder)
@@ -118,7 +118,7 @@ def test_images_in_two_folders_lead_to_a_question_that_an_option_answers(folder:
     }
 
 
-def test_two_lines_that_fit_one_image_are_an_error(folder: Folder) -> None:
+def test_two_lines_that_match_one_image_are_an_error(folder: Folder) -> None:
     folder.images("1.jpg", "2.jpg").text("labels.csv", "image,label", "1.jpg,x", "2.jpg,y", "1,x")
     assert refused(folder) == (
         "labels.csv: 1.jpg (line 2) and 1 (line 4) both match the image 1.jpg. Name the folder that contains the "
@@ -134,7 +134,7 @@ def test_a_label_file_in_a_zip_is_read(folder: Folder, tmp_path: Path) -> None:
     assert truth(tench.open_source(tmp_path / "set.zip")) == {"train": {"images/1.jpg": "x", "images/2.jpg": "y"}}
 
 
-# Sets of Kaggle and others.
+# Datasets from Kaggle and elsewhere.
 
 
 def test_a_kaggle_competition_has_test_images_without_labels(folder: Folder) -> None:
@@ -151,7 +151,7 @@ def test_a_kaggle_competition_has_test_images_without_labels(folder: Folder) -> 
     ]
 
 
-def test_json_next_to_a_list_may_name_its_numbered_classes(folder: Folder) -> None:
+def test_a_json_file_next_to_a_list_may_name_its_numbered_classes(folder: Folder) -> None:
     folder.images(*EIGHT).text("train.csv", "image_id,label", *(f"{at:03}.jpg,{at % 2}" for at in range(8)))
     folder.json("label_num_to_disease_map.json", {"0": "rust", "1": "healthy"})
     dataset = tench.open_source(folder.path)
@@ -160,7 +160,7 @@ def test_json_next_to_a_list_may_name_its_numbered_classes(folder: Folder) -> No
     assert tench.open_source(folder.path).classes.ids == ("rust", "healthy")
 
 
-def test_roboflow_has_a_table_in_each_split(folder: Folder) -> None:
+def test_a_roboflow_export_has_a_table_in_each_split(folder: Folder) -> None:
     for split in ("train", "valid", "test"):
         folder.images(f"{split}/1.jpg", f"{split}/2.jpg")
         folder.text(f"{split}/_classes.csv", "filename, cat, dog", "1.jpg, 1, 0", "2.jpg, 0, 1")
@@ -171,7 +171,7 @@ def test_roboflow_has_a_table_in_each_split(folder: Folder) -> None:
     }
 
 
-def test_fastais_table_lists_both_splits_and_goes_with_the_folders(folder: Folder) -> None:
+def test_the_table_of_a_fastai_set_lists_both_splits_and_agrees_with_the_folders(folder: Folder) -> None:
     names = [f"{split}/{digit}/{digit}{at}.png" for split in ("train", "valid") for digit in "37" for at in (1, 2)]
     folder.images(*names).text("labels.csv", "name,label", *(f"{name},{int('/7/' in name)}" for name in names))
     found, notes = opened(folder)
@@ -201,7 +201,7 @@ def test_gtsrb_has_a_table_in_each_class_folder_and_one_for_test(folder: Folder)
     assert len(found["train"]) == 6
 
 
-def test_tables_of_places_are_below_the_letter_of_their_class(folder: Folder) -> None:
+def test_class_folders_of_places_may_be_below_folders_of_initial_letters(folder: Folder) -> None:
     names = [f"data_256/{name}" for name in ("a/abbey/1.jpg", "b/bakery/shop/1.jpg", "b/bakery/shop/2.jpg")]
     folder.images(*names, "val_256/9.jpg")
     folder.text("places365_train_standard.txt", "/a/abbey/1.jpg 0", "/b/bakery/shop/1.jpg 7", "/b/bakery/shop/2.jpg 7")
@@ -228,7 +228,7 @@ def test_coco_files_of_two_splits_share_their_categories(folder: Folder) -> None
     }
 
 
-def test_lists_without_labels_divide_the_images_of_a_table(folder: Folder) -> None:
+def test_lists_without_labels_split_the_images_of_a_table(folder: Folder) -> None:
     labels = ["No Finding", "Edema|Mass", "Edema", "Mass"]
     names = [f"images_00{1 + at % 2}/images/{at:08}_000.png" for at in range(8)]
     folder.images(*names)
@@ -251,12 +251,12 @@ def test_lists_without_labels_divide_the_images_of_a_table(folder: Folder) -> No
     ({"split_from": "folder 1"}, "--split-from folder 1"),
     ({"split_from": "fold=1"}, "--split-from fold=1"),
 ])  # fmt: skip
-def test_an_option_that_names_no_column_is_an_error(folder: Folder, options: dict[str, str], flag: str) -> None:
+def test_an_option_that_names_an_unknown_column_is_an_error(folder: Folder, options: dict[str, str], flag: str) -> None:
     folder.images(*EIGHT).text("l.csv", "image,label", *(f"{name},{label}" for name, label in LABELS.items()))
     assert refused(folder, **options) == f"SET: {flag} names no column of l.csv. The columns are 'image', 'label'."
 
 
-def test_a_regular_expression_gives_the_split_of_the_images_of_a_table(folder: Folder) -> None:
+def test_a_regular_expression_can_give_the_split_of_the_images_in_a_table(folder: Folder) -> None:
     folder.images("fold_train/1.jpg", "fold_train/2.jpg", "x/3_test.jpg", "x/4_test.jpg")
     folder.text("l.csv", "image,label", "fold_train/1.jpg,a", "fold_train/2.jpg,b", "x/3_test.jpg,a", "x/4_test.jpg,b")
     found, _ = opened(folder, split_from="_(train|test)")
@@ -269,7 +269,7 @@ def test_a_regular_expression_gives_the_split_of_the_images_of_a_table(folder: F
     )
 
 
-# Several labels, odd labels.
+# Several labels per image, and unusual labels.
 
 
 @pytest.mark.parametrize(("labels", "classes"), [
@@ -328,7 +328,7 @@ def test_a_file_that_agrees_with_the_folders_is_read_with_a_note(folder: Folder)
     assert notes[0] == "labels.csv: its labels agree with the class folders."
 
 
-def test_a_file_with_some_of_the_images_leaves_the_folders_to_be_read(folder: Folder) -> None:
+def test_if_a_file_lists_only_some_images_the_class_folders_are_read(folder: Folder) -> None:
     folder.images(*PETS).text("labels.csv", "image,label", *(f"{name[4:]},{name[:3]}" for name in PETS[::2]))
     dataset = tench.open_source(folder.path)
     assert (dataset.layout, len(dataset.splits["train"])) == ("folder", 8)
@@ -338,7 +338,7 @@ def test_a_file_with_some_of_the_images_leaves_the_folders_to_be_read(folder: Fo
     )
 
 
-def test_one_of_several_columns_that_agrees_leaves_the_folders_to_be_read(folder: Folder) -> None:
+def test_if_one_of_several_columns_agrees_with_the_folders_the_folders_are_read(folder: Folder) -> None:
     names = [f"{split}/{kind}/{kind}{at}.jpg" for split in ("train", "val") for kind in AB for at in range(3)]
     rows = (f"{name},{name.split('/')[1]},{AB[at % 2]},{name[0] == 'v'}" for at, name in enumerate(names))
     folder.images(*names).text("noisy_imagenette.csv", "path,noisy_labels_0,noisy_labels_50,is_valid", *rows)
@@ -352,7 +352,7 @@ def test_one_of_several_columns_that_agrees_leaves_the_folders_to_be_read(folder
     assert found["val"] == {names[at]: AB[at % 2] for at in range(6, 12)}
 
 
-def test_coarser_labels_than_the_folders_are_read_with_a_note(folder: Folder) -> None:
+def test_labels_coarser_than_the_folders_are_read_with_a_note(folder: Folder) -> None:
     names = [f"{kind}/{kind}{at}.jpg" for kind in ("beagle", "poodle", "siamese") for at in range(3)]
     rows = (f"{os.path.basename(name)},{'cat' if 'siamese' in name else 'dog'}" for name in names)
     folder.images(*names).text("labels.csv", "image,species", *rows)
@@ -364,7 +364,7 @@ def test_coarser_labels_than_the_folders_are_read_with_a_note(folder: Folder) ->
     )
 
 
-def test_a_file_that_names_no_images_is_named_and_not_used(folder: Folder) -> None:
+def test_a_file_that_lists_no_images_is_named_in_a_note_and_not_used(folder: Folder) -> None:
     folder.images(*PETS).text("log.csv", "epoch,loss", "1,0.5", "2,0.25")
     dataset = tench.open_source(folder.path)
     assert dataset.layout == "folder"
@@ -398,7 +398,7 @@ def test_folds_lead_to_a_question_that_a_number_or_a_pattern_answers(folder: Fol
         assert {**found["train"], **found["test"]} == expected
 
 
-def test_levels_of_a_hierarchy_lead_to_a_question_that_their_name_answers(folder: Folder) -> None:
+def test_levels_of_a_hierarchy_lead_to_a_question_that_the_name_of_a_level_answers(folder: Folder) -> None:
     folder.images(*(f"images/000{at}.jpg" for at in range(4)))
     for level, labels in (("variant", ("737-300", "BAE 146-200")), ("family", ("737", "BAE 146"))):
         for split, numbers in (("train", (0, 1)), ("val", (2,)), ("trainval", (0, 1, 2)), ("test", (3,))):
@@ -427,7 +427,7 @@ def test_two_tables_of_the_same_images_lead_to_a_question(folder: Folder) -> Non
     assert set(opened(folder, exclude=("b.csv",))[0]["train"].values()) == {"a0", "a1"}
 
 
-# What cannot be read.
+# Unusable files.
 
 
 def damaged(name: str, data: bytes) -> Callable[[Folder], None]:
@@ -478,7 +478,7 @@ def test_a_list_of_val_next_to_class_folders_of_train_is_refused_with_the_comman
     )
 
 
-def test_numbers_with_commas_between_them_are_several_labels_in_a_column_of_ids(folder: Folder) -> None:
+def test_comma_separated_numbers_in_a_column_of_ids_are_several_labels(folder: Folder) -> None:
     folder.images(*(f"train/{number}.png" for number in range(6)))
     folder.text("train.csv", "id,attribute_ids", *(f'{at},"{("0,1", "2", "1,2")[at % 3]}"' for at in range(6)))
     dataset = tench.open_source(folder.path)
@@ -486,7 +486,7 @@ def test_numbers_with_commas_between_them_are_several_labels_in_a_column_of_ids(
     assert any("4 of 6 cells of column 'attribute_ids' contain several labels" in note for note in dataset.notes)
 
 
-def test_lists_of_only_val_and_test_are_refused_because_their_images_would_be_trained_on(folder: Folder) -> None:
+def test_lists_of_only_val_and_test_are_refused_as_their_images_would_be_trained_on(folder: Folder) -> None:
     folder.images(*(f"{animal}/{number}.jpg" for animal in ("cat", "dog") for number in range(6)))
     folder.text("test_list.txt", "cat/3.jpg", "dog/3.jpg").text("val_list.txt", "cat/2.jpg", "dog/2.jpg")
     with pytest.raises(TenchError) as error:
@@ -505,7 +505,7 @@ def test_lists_of_only_val_and_test_are_refused_because_their_images_would_be_tr
     }
 
 
-def test_a_label_file_larger_than_any_is_refused(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_label_file_that_is_too_large_is_refused(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     with (folder.images(*EIGHT).path / "labels.json").open("wb") as file:
         file.write(b"[")
         file.truncate(2**27 + 1)
@@ -516,7 +516,7 @@ def test_a_label_file_larger_than_any_is_refused(folder: Folder, monkeypatch: py
     )
 
 
-# MATLAB files; their reader is tested against scipy.
+# MATLAB files. Their reader is tested against scipy elsewhere.
 
 
 def test_flowers_102_has_its_labels_and_splits_in_two_matlab_files(folder: Folder) -> None:
@@ -540,7 +540,7 @@ def test_flowers_102_has_its_labels_and_splits_in_two_matlab_files(folder: Folde
         (("train", "dev"), "the splits come from column 'split' (dev is val)."),
     ],
 )
-def test_the_note_on_a_column_of_splits_explains_only_unusual_names(
+def test_the_note_on_a_split_column_explains_only_unusual_names(
     tmp_path: Path, values: tuple[str, str], told: str
 ) -> None:
     lines = ["file,label,split"]

@@ -21,7 +21,7 @@ from tench.data.table import Contents, Dataset
 
 GOLDEN = Path(__file__).parents[3] / "../shared/golden/records"
 TENCH, GOLDFISH, SHARK = "n01440764", "n01443537", "n01484850"
-# The first labels of ImageNet's validation images in the two orders.
+# The labels of ImageNet's first validation images in the two orders.
 VAL_SORTED = [65, 970, 230, 809, 516, 57, 334, 415, 674, 332, 109, 286]
 VAL_DEVKIT = [490, 361, 171, 822, 297, 482, 13, 704, 599, 164, 649, 11]
 VAL_WNIDS = ["n01751748", "n09193705", "n02105855", "n04263257", "n03125729"]
@@ -62,7 +62,7 @@ def val_name(number: int) -> str:
 
 
 def nnabla(path: Path) -> Path:
-    """The lists that NNabla's create_input_files.py writes, with the images that they name."""
+    """Write the lists that NNabla's create_input_files.py writes, and the images that they name."""
     make(path / "train", f"{TENCH}/{TENCH}_10026.JPEG", f"{TENCH}/{TENCH}_99.JPEG", f"{GOLDFISH}/{GOLDFISH}_2.JPEG")
     make(path / "train", *(f"{wnid}/{wnid}_7.JPEG" for wnid in VAL_WNIDS))
     numbers = {wnid: imagenet().index(wnid) for wnid in (TENCH, GOLDFISH, *VAL_WNIDS)}
@@ -73,7 +73,7 @@ def nnabla(path: Path) -> Path:
     return path
 
 
-def test_nnablas_lists_give_wordnet_ids_and_the_keys_of_class_folders(tmp_path: Path) -> None:
+def test_nnablas_lists_give_wordnet_ids_and_class_folder_keys(tmp_path: Path) -> None:
     dataset = read(nnabla(tmp_path / "set"))
     assert dataset.classes.ids == (TENCH, GOLDFISH, *sorted(VAL_WNIDS))
     assert dataset.classes.names[:2] == ("tench, Tinca tinca", "goldfish, Carassius auratus")
@@ -92,7 +92,7 @@ def test_nnablas_lists_give_wordnet_ids_and_the_keys_of_class_folders(tmp_path: 
     )
 
 
-def test_nnablas_lists_and_the_class_folders_are_the_same_data_set(tmp_path: Path) -> None:
+def test_nnablas_lists_and_the_class_folders_are_the_same_dataset(tmp_path: Path) -> None:
     path = nnabla(tmp_path / "set")
     from_lists = read(path)
     for number, wnid in enumerate(VAL_WNIDS, start=1):
@@ -147,7 +147,7 @@ def test_caffes_lists_are_read(tmp_path: Path) -> None:
     ],
     ids=["sorted", "sorted+1", "ID", "ID-1"],
 )
-def test_the_first_validation_images_show_the_numbering(
+def test_the_first_validation_images_determine_the_numbering(
     tmp_path: Path, labels: list[int], ids: tuple[str, ...], title: str
 ) -> None:
     make(tmp_path / "set", *(val_name(number) for number in (2, 3, 5, 1000)))
@@ -166,7 +166,7 @@ def test_the_first_validation_images_show_the_numbering(
 
 
 @pytest.mark.parametrize(("numbers", "labels"), [((1, 2), VAL_SORTED[:2]), ((1, 2, 3), [65, 970, 231])])
-def test_too_few_or_contradicting_validation_images_show_no_numbering(
+def test_too_few_or_contradictory_validation_images_do_not_determine_the_numbering(
     tmp_path: Path, numbers: tuple[int, ...], labels: list[int]
 ) -> None:
     make(tmp_path / "set", *map(val_name, numbers))
@@ -178,8 +178,8 @@ def test_too_few_or_contradicting_validation_images_show_no_numbering(
     assert ("match no known numbering" in dataset.notes[0]) == (len(numbers) == 3)
 
 
-def test_two_lists_with_different_numberings_are_each_read_by_their_own_with_a_note(tmp_path: Path) -> None:
-    """NNabla's README shows such samples: train by ILSVRC2012_ID - 1, val by ILSVRC2012_ID."""
+def test_two_lists_with_different_numberings_are_each_read_by_their_own_and_a_note_says_so(tmp_path: Path) -> None:
+    """The samples in NNabla's README mix them: train uses ILSVRC2012_ID - 1, val uses ILSVRC2012_ID."""
     path = nnabla(tmp_path / "set")
     other = devkit_order()[490]
     make(path / "train", f"{other}/{other}_1.JPEG")
@@ -211,7 +211,7 @@ def test_kaggles_train_list_gives_classes_by_folder(tmp_path: Path) -> None:
     )
 
 
-def test_kaggles_val_list_is_refused_and_the_file_with_the_labels_named(tmp_path: Path) -> None:
+def test_kaggles_val_list_is_refused_and_the_file_with_the_labels_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "val.txt", *(f"ILSVRC2012_val_{number:08} {number}" for number in (1, 2, 3)))
     assert refusal(path) == (
         f"{path}: its numbers are line numbers, not labels, as in Kaggle's val.txt and test.txt. The labels of the "
@@ -232,7 +232,7 @@ def test_mxnets_lists_keep_all_labels_and_the_first_is_the_class(tmp_path: Path)
     assert "2 images of train with several labels: the first is the class." in dataset.notes
 
 
-def test_mxnets_lists_next_to_their_record_files_are_not_this_layouts(tmp_path: Path) -> None:
+def test_mxnets_lists_next_to_their_record_files_are_left_to_another_layout(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "c/1.png", "d/2.png", "x_train.rec")
     write(path / "x_train.lst", "4\t1.000000\tc/1.png", "0\t0.000000\td/2.png")
     assert not listed.recognise(tree_of(path))
@@ -261,7 +261,7 @@ def test_lists_that_mxnets_im2rec_wrote_name_the_photographs(tmp_path: Path, nam
 
 
 @pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet"])
-def test_tables_of_every_form_give_the_same_data_set(tmp_path: Path, form: str) -> None:
+def test_tables_of_every_form_give_the_same_dataset(tmp_path: Path, form: str) -> None:
     path = make(tmp_path / "set", "images/1.jpg", "images/2.jpg", "images/3.jpg")
     rows = {"train": [("images/1.jpg", "dog"), ("images/3.jpg", "cat")], "val": [("images/2.jpg", "cat")]}
     for split, pairs in rows.items():
@@ -293,7 +293,7 @@ def test_huggingfaces_image_folders_have_metadata_in_each_split_or_at_the_top(tm
     assert [listing(read(path), split) for split in ("train", "test")] == [listing(one), listing(one, "test")]
 
 
-def test_metadata_without_labels_is_not_a_list_and_the_folders_count(tmp_path: Path) -> None:
+def test_metadata_without_labels_is_not_a_list_and_the_folders_are_read(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/cat/1.png", "train/dog/1.png")
     write(path / "train/metadata.jsonl", '{"text": "a cat"}')
     assert not listed.recognise(tree_of(path))
@@ -315,7 +315,7 @@ def test_a_column_gives_the_split_of_each_image(tmp_path: Path) -> None:
     )
 
 
-def test_a_list_by_itself_is_the_split_of_its_name_or_else_train_and_a_note_says_so(tmp_path: Path) -> None:
+def test_a_single_list_is_the_split_in_its_name_or_else_train_and_a_note_says_so(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "a/1.jpg", "b/2.jpg")
     for name, split in (
         ("my-val.txt", "val"),
@@ -341,7 +341,7 @@ def test_several_lists_can_be_named_by_a_pattern(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("base", ["", "val/", "validation/", "images/"])
-def test_images_are_searched_next_to_the_list_and_in_folders_of_its_split(tmp_path: Path, base: str) -> None:
+def test_images_are_searched_for_next_to_the_list_and_in_folders_of_its_split(tmp_path: Path, base: str) -> None:
     path = make(tmp_path / "set", f"{base}a/1.jpg", f"{base}b/2.jpg", "train/b/2.jpg", "other/a/1.jpg")
     write(path / "val_label", "a/1.jpg 0", "b/2.jpg 1")
     for source in (path, path / "val_label"):
@@ -371,7 +371,7 @@ def test_absolute_paths_and_paths_that_lead_up_are_used_unchanged(tmp_path: Path
     assert listing(read(tmp_path / "lists")) == {"cat/1.jpg": "cat", "dog/2.jpg": "dog"}
 
 
-def test_a_list_in_an_archive_names_images_of_the_archive_only(tmp_path: Path) -> None:
+def test_a_list_in_an_archive_can_only_name_images_of_the_archive(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/a/1.jpg", "train/b/2.jpg")
     write(path / "train.txt", "a/1.jpg 0", "b/2.jpg 1")
     with tarfile.open(tmp_path / "set.tar", "w") as tar:
@@ -382,14 +382,14 @@ def test_a_list_in_an_archive_names_images_of_the_archive_only(tmp_path: Path) -
     write(path / "train.txt", f"{path}/train/a/1.jpg 0", f"{path}/train/b/2.jpg 1")
     with tarfile.open(tmp_path / "set.tar", "w") as tar:
         tar.add(path, "set")
-    assert read(tmp_path / "set.tar").fingerprint == dataset.fingerprint  # the paths of the machine that made it
+    assert read(tmp_path / "set.tar").fingerprint == dataset.fingerprint  # paths on the machine that made the archive
     write(path / "train.txt", f"{path}/train/a/7.jpg 0", f"{path}/train/b/8.jpg 1")
     with tarfile.open(tmp_path / "set.tar", "w") as tar:
         tar.add(path, "set")
     assert "2 of the 2 images of the list are missing" in refusal(tmp_path / "set.tar")
 
 
-def test_images_that_are_missing_are_one_error_with_count_line_and_path(tmp_path: Path) -> None:
+def test_missing_images_are_one_error_with_count_line_and_path(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "a/1.jpg", "b/2.jpg", "a/3.jpg/x.jpg")
     write(path / "train.txt", "a/1.jpg 0", "", "b/9.jpg 1", "a/3.jpg 0", "b/2.jpg 1")
     for source, searched in ((path, "the whole source"), (path / "train.txt", "the folder of the list and below it")):
@@ -417,7 +417,7 @@ def test_images_in_no_list_are_counted(tmp_path: Path) -> None:
     assert "Left out 1 image file that no list names, such as b/3.jpg." in read(path).notes
 
 
-def test_numbers_match_the_folder_above_or_the_name_if_not_the_folder(tmp_path: Path) -> None:
+def test_numbers_are_matched_with_the_folder_or_the_one_above_or_the_file_name(tmp_path: Path) -> None:
     path = make(tmp_path / "a", "cat/images/1.jpg", "dog/images/2.jpg")
     assert read(write(path / "train.txt", "cat/images/1.jpg 5", "dog/images/2.jpg 3")).classes.ids == ("dog", "cat")
     path = make(tmp_path / "b", f"{TENCH}_1.JPEG", f"{SHARK}_7.JPEG", f"{SHARK}_8.JPEG")
@@ -441,7 +441,7 @@ def test_a_number_with_two_folders_makes_all_classes_numbers_with_a_note(tmp_pat
     )
 
 
-def test_flat_lists_have_the_numbering_of_the_train_list(tmp_path: Path) -> None:
+def test_flat_lists_use_the_numbering_of_the_train_list(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/cat/1.jpg", "train/dog/2.jpg", "val/7.jpg", "val/8.jpg")
     write(path / "train.txt", "cat/1.jpg 7", "dog/2.jpg 2")
     write(path / "val.txt", "7.jpg 7", "8.jpg 2")
@@ -455,14 +455,14 @@ def test_flat_lists_have_the_numbering_of_the_train_list(tmp_path: Path) -> None
     )
 
 
-def test_folders_that_are_not_classes_of_train_do_not_count(tmp_path: Path) -> None:
+def test_folders_that_are_not_classes_of_train_are_not_taken_for_classes(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/cat/1.jpg", "train/dog/2.jpg", "val/batch1/7.jpg", "val/batch2/8.jpg")
     write(path / "train.txt", "cat/1.jpg 7", "dog/2.jpg 2")
     write(path / "val.txt", "batch1/7.jpg 7", "batch2/8.jpg 2")
     assert listing(read(path), "val") == {"cat/7.jpg": "cat", "dog/8.jpg": "dog"}
 
 
-def test_a_train_list_without_evidence_has_the_numbering_of_the_validation_list(tmp_path: Path) -> None:
+def test_a_train_list_without_evidence_uses_the_numbering_of_the_validation_list(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/1.jpg", "train/2.jpg", *(f"val/{val_name(number)}" for number in (1, 2, 3)))
     write(path / "train.txt", "1.jpg 0", "2.jpg 970")
     write(path / "val.txt", *(f"{val_name(number)} {VAL_SORTED[number - 1]}" for number in (1, 2, 3)))
@@ -471,7 +471,7 @@ def test_a_train_list_without_evidence_has_the_numbering_of_the_validation_list(
     assert listing(dataset) == {f"{TENCH}/1.jpg": TENCH, f"{VAL_WNIDS[1]}/2.jpg": VAL_WNIDS[1]}
 
 
-def test_a_class_that_only_validation_has_is_an_error(tmp_path: Path) -> None:
+def test_a_class_that_only_the_validation_list_has_is_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg", "3.jpg")
     write(path / "train.csv", "path,label", "1.jpg,cat", "2.jpg,dog")
     write(path / "val.csv", "path,label", "3.jpg,eel")
@@ -488,7 +488,7 @@ def test_a_class_that_only_validation_has_is_an_error(tmp_path: Path) -> None:
     assert f"{path}/val_label, line 4: the label 5 (n01496331) is not one of the 7 classes" in refusal(path)
 
 
-def test_names_in_one_list_and_numbers_in_another_are_an_error(tmp_path: Path) -> None:
+def test_class_names_in_one_list_and_numbers_in_another_are_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg", "3.jpg")
     for train, val in ((("cat", "dog"), "1"), (("0", "1"), "cat")):
         write(path / "train.csv", "path,label", f"1.jpg,{train[0]}", f"2.jpg,{train[1]}")
@@ -496,7 +496,7 @@ def test_names_in_one_list_and_numbers_in_another_are_an_error(tmp_path: Path) -
         assert "and nothing links the numbers to classes. Write both with the same kind of label." in refusal(path)
 
 
-def test_names_that_are_second_labels_are_classes_too(tmp_path: Path) -> None:
+def test_names_used_only_as_second_labels_are_classes_too(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg")
     write(path / "train.csv", "path,labels", "1.jpg,b;c", "2.jpg,a")
     dataset = read(path)
@@ -505,7 +505,7 @@ def test_names_that_are_second_labels_are_classes_too(tmp_path: Path) -> None:
     assert dataset.splits["train"].label_sets()[:2] == [[0], [1, 2]]
 
 
-def test_numbers_without_names_are_numbered_classes_and_the_paths_are_keys(tmp_path: Path) -> None:
+def test_numbers_without_names_are_numbered_classes_and_paths_are_the_keys(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/1.jpg", "train/2.jpg", "val/1.jpg")
     write(path / "train.txt", "train/1.jpg 0", "train/2.jpg 4")
     write(path / "val.txt", "val/1.jpg 2")
@@ -571,7 +571,7 @@ def test_a_file_of_unique_names_makes_them_ids(tmp_path: Path, name: str, text: 
     ("label_words.csv", '0,"tench, Tinca tinca"\n1,crane\n2,crane\n'),
     ("label_to_content.json", '{"0": "tench, Tinca tinca", "1": "crane", "2": "crane"}'),
 ])  # fmt: skip
-def test_words_without_ids_are_names_and_the_classes_stay_numbers(tmp_path: Path, name: str, text: str) -> None:
+def test_words_without_ids_are_names_and_the_classes_stay_numbered(tmp_path: Path, name: str, text: str) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg")
     write(path / "train.txt", "1.jpg 2", "2.jpg 0")
     (path / name).write_text(text)
@@ -582,8 +582,8 @@ def test_words_without_ids_are_names_and_the_classes_stay_numbers(tmp_path: Path
         assert classes.numbered
 
 
-def test_files_of_names_that_contradict_each_other_are_both_refused(tmp_path: Path) -> None:
-    """Apm5's project has two files in the two orders of ImageNet."""
+def test_if_files_of_class_names_contradict_each_other_neither_is_used(tmp_path: Path) -> None:
+    """Apm5's project has two such files, in the two orders of ImageNet."""
     path = make(tmp_path / "set", "1.jpg", "2.jpg")
     write(path / "train.txt", "1.jpg 2", "2.jpg 0")
     (path / "imagenet_class_index.json").write_text(CLASS_FILES["imagenet_class_index.json"])
@@ -602,7 +602,7 @@ def test_files_of_names_that_contradict_each_other_are_both_refused(tmp_path: Pa
     (path / "label_to_content.json").write_text('{"0": "Great_white_shark", "1": "tench", "2": "gold", "3": "eel"}')
     assert read(path).classes.ids == (SHARK, TENCH, GOLDFISH)
     write(path / "synsets.txt", SHARK, TENCH, GOLDFISH, "n01491361")
-    assert read(path).classes.ids == (SHARK, TENCH, GOLDFISH, "n01491361")  # half of them agree
+    assert read(path).classes.ids == (SHARK, TENCH, GOLDFISH, "n01491361")  # half of the lines agree
 
 
 def test_a_label_beyond_the_named_classes_is_an_error_that_names_line_and_file(tmp_path: Path) -> None:
@@ -641,12 +641,12 @@ def test_a_damaged_file_of_class_names_is_an_error(tmp_path: Path, name: str, te
     assert refusal(path).startswith(f"{path}/{name}{', ' if name.endswith('txt') else ' '}{expected}")
 
 
-def test_a_list_named_labels_does_not_name_its_classes(tmp_path: Path) -> None:
+def test_an_image_list_named_labels_is_not_taken_for_class_names(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg")
     assert read(write(path / "labels.txt", "1.jpg 1", "", "2.jpg 0")).classes.numbered
 
 
-def test_a_labels_file_that_does_not_list_classes_is_not_used_with_a_note(tmp_path: Path) -> None:
+def test_a_labels_file_that_does_not_list_classes_is_ignored_with_a_note(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg")
     write(path / "train.txt", "1.jpg 1", "2.jpg 0")
     write(path / "labels.txt", "0", "1", "1", "0")
@@ -666,7 +666,7 @@ def test_images_without_labels_or_of_one_class_are_an_error(tmp_path: Path, line
     assert refusal(write(path / "train.txt", *lines)).startswith(f"{path}/{expected}")
 
 
-def test_test_images_need_no_labels(tmp_path: Path) -> None:
+def test_images_of_the_test_split_need_no_labels(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "a/1.jpg", "b/2.jpg", "test/3.jpg", "test/4.jpg")
     write(path / "train.txt", "a/1.jpg 0", "b/2.jpg 1")
     for lines in (("3.jpg", "4.jpg"), ("3.jpg -1", "4.jpg -1"), ("path", "3.jpg", "4.jpg")):
@@ -725,7 +725,7 @@ def test_other_files_are_not_recognised(tmp_path: Path) -> None:
         assert not listed.recognise(tree_of(tmp_path / "set" / name))
 
 
-def test_lists_next_to_archives_of_other_images_are_not_this_layouts(tmp_path: Path) -> None:
+def test_lists_next_to_archives_of_other_images_are_left_to_another_layout(tmp_path: Path) -> None:
     path = write(tmp_path / "set/val.txt", f"{val_name(1)} 65", f"{val_name(2)} 970").parent
     with tarfile.open(path / "ILSVRC2012_img_val.tar", "w") as tar:
         tar.add(__file__, val_name(1))
@@ -748,7 +748,7 @@ def test_the_stamp_contains_the_lists_the_names_and_the_folders_of_the_images(tm
     }
 
 
-def test_a_list_of_photographs_gives_their_bytes(photo_folder: Path, tmp_path: Path) -> None:
+def test_the_rows_of_a_list_of_photographs_have_their_bytes(photo_folder: Path, tmp_path: Path) -> None:
     images = sorted(photo_folder.glob("*/*/*.*"))
     rows = [(image, image.parent.name, image.parent.parent.name) for image in images]
     path = write(tmp_path / "all.csv", "path,label,split", *(f"{image},{name},{split}" for image, name, split in rows))
@@ -768,7 +768,7 @@ def test_a_list_of_photographs_gives_their_bytes(photo_folder: Path, tmp_path: P
         max_size=8,
     ).filter(lambda labels: len(set(labels.values())) > 1)
 )
-def test_any_names_and_numbers_come_back(tmp_path_factory: pytest.TempPathFactory, labels: dict[str, int]) -> None:
+def test_any_names_and_numbers_are_read_back(tmp_path_factory: pytest.TempPathFactory, labels: dict[str, int]) -> None:
     path = tmp_path_factory.mktemp("any") / "set"
     make(path, *(f"x{name}.jpg" for name in labels))
     write(path / "train.txt", *(f"x{name}.jpg {label}" for name, label in labels.items()))
@@ -778,7 +778,7 @@ def test_any_names_and_numbers_come_back(tmp_path_factory: pytest.TempPathFactor
     assert np.array_equal(np.sort(dataset.splits["train"].labels), np.sort(list(labels.values())))
 
 
-def test_rows_are_the_same_from_a_folder_and_from_its_list(tmp_path: Path) -> None:
+def test_a_folder_and_a_list_of_it_give_the_same_rows(tmp_path: Path) -> None:
     path = nnabla(tmp_path / "set")
     one, other = read(path), read(path / "{train,val}_label")
     assert one.fingerprint == other.fingerprint
@@ -786,15 +786,15 @@ def test_rows_are_the_same_from_a_folder_and_from_its_list(tmp_path: Path) -> No
     assert dataclasses.asdict(one.classes) == dataclasses.asdict(other.classes)
 
 
-def test_a_list_of_more_bytes_than_any_list_has_is_an_error_unread(tmp_path: Path) -> None:
+def test_a_list_that_is_too_large_is_an_error_before_it_is_read(tmp_path: Path) -> None:
     path = write(make(tmp_path, "cat/1.jpg") / "list.csv", "path,label", "cat/1.jpg,0")
     with path.open("r+b") as file:
         file.truncate(20 * 10**9)
     assert f"{path}: the file has 20,000,000,000 bytes" in refusal(path)
 
 
-def test_a_list_names_files_in_either_unicode_form(tmp_path: Path) -> None:
-    """macOS writes "\u00e9" as two characters, and the list was made elsewhere."""
+def test_a_list_may_name_files_in_either_unicode_form(tmp_path: Path) -> None:
+    """macOS stores "\u00e9" in a file name as two characters, but a list made on another system has it as one."""
     make(tmp_path, "cafe\u0301/1.jpg", "the\u0301/2.jpg")
     path = write(tmp_path / "list.txt", "caf\u00e9/1.jpg 0", "th\u00e9/2.jpg 1")
     assert listing(read(path)) == {"caf\u00e9/1.jpg": "caf\u00e9", "th\u00e9/2.jpg": "th\u00e9"}

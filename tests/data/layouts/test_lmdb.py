@@ -1,4 +1,4 @@
-"""LMDB environments: LSUN's, Caffe's and others. They are written by the package lmdb, and Datums by hand."""
+"""LMDB environments: LSUN's, Caffe's and others. The package lmdb writes them; Datums are written by hand."""
 
 import importlib.util
 import pickle
@@ -31,7 +31,7 @@ def photo(number: int) -> bytes:
 
 
 def datum(pixels: "np.typing.NDArray[np.uint8]", label: int) -> bytes:
-    """Caffe's Datum of planes (C, H, W): channels 1, height 2, width 3, data 4, label 5."""
+    """Caffe's Datum of planes (C, H, W). Field numbers: channels 1, height 2, width 3, data 4, label 5."""
     data = pixels.tobytes()
     sides = b"".join(bytes([field << 3]) + varint(size) for field, size in enumerate(pixels.shape, start=1))
     return sides + b"\x22" + varint(len(data)) + data + b"\x28" + varint(label)
@@ -40,7 +40,7 @@ def datum(pixels: "np.typing.NDArray[np.uint8]", label: int) -> bytes:
 refusal = error_of(open_source)
 
 
-def test_lsun_has_its_classes_in_the_names_of_environments(tmp_path: Path) -> None:
+def test_the_classes_of_lsun_are_the_names_of_its_environments(tmp_path: Path) -> None:
     for name, numbers in (("church_outdoor_train", (1, 2)), ("tower_train", (3, 4, 5)), ("tower_val", (6,))):
         write(tmp_path / f"lsun/{name}_lmdb", {f"{number:040x}": photo(number) for number in numbers})
     dataset = open_source(tmp_path / "lsun")
@@ -60,7 +60,7 @@ def test_a_single_class_of_lsun_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_caffe_datums_have_labels_and_their_colours_are_bgr(tmp_path: Path) -> None:
+def test_caffe_datums_have_labels_and_bgr_pixels(tmp_path: Path) -> None:
     planes = {number: np.random.default_rng(number).integers(0, 256, (3, 6, 5), np.uint8) for number in range(4)}
     for split in ("train", "test"):
         records = {f"{number:08}": datum(image, number % 2) for number, image in planes.items()}
@@ -114,13 +114,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_records_that_are_not_images_with_classes_are_refused(tmp_path: Path, name: str) -> None:
+def test_records_that_are_not_labelled_images_are_refused(tmp_path: Path, name: str) -> None:
     records, expected = REFUSED[name]
     write(tmp_path / name, records)
     assert refusal(tmp_path / name) == f"{tmp_path}/{name}/data.mdb: {expected}"
 
 
-def test_a_damaged_environment_ends_in_an_error_not_in_a_crash(tmp_path: Path) -> None:
+def test_a_damaged_environment_is_an_error_and_not_a_crash(tmp_path: Path) -> None:
     path = write(tmp_path / "cat_train_lmdb", {f"{number}": photo(number) for number in range(20)}) / "data.mdb"
     path.write_bytes(path.read_bytes()[:9000])
     said = refusal(tmp_path / "cat_train_lmdb")

@@ -99,7 +99,7 @@ def test_each_row_is_the_image_at_its_place_in_the_file(tmp_path: Path, gzipped:
 
 def test_a_plain_file_is_read_in_place_and_a_gzipped_one_from_the_spool(tmp_path: Path) -> None:
     folder, spool = write_set(tmp_path / "set", gzipped=True), tmp_path / "spool"
-    write_set(folder, test=None)  # the training files a second time, plain
+    write_set(folder, test=None)  # write the training files a second time, uncompressed
     contents = read(folder, spool)
     assert contents.splits["train"].shards == [str(folder / NAMES["train"][0])]
     assert contents.splits["test"].shards == [str(spool / "t10k-images-idx3-ubyte.gz.pixels")]
@@ -116,7 +116,7 @@ def test_the_stamp_names_the_files_that_are_read_the_folder_and_the_spool(tmp_pa
     }
 
 
-def test_the_size_is_announced_before_anything_is_spooled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_size_is_logged_before_anything_is_spooled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = write_set(tmp_path / "set", test=None, gzipped=True)
     with caplog.at_level(logging.INFO, "tench"):
         read(folder, tmp_path / "spool")
@@ -133,7 +133,7 @@ def test_files_are_found_where_torchvision_puts_them(tmp_path: Path, place: str)
     assert set(read(tmp_path, tmp_path / "spool").splits) == {"train", "test"}
 
 
-def test_the_spelling_with_a_dot_is_known(tmp_path: Path) -> None:
+def test_the_spelling_with_a_dot_is_recognised(tmp_path: Path) -> None:
     for file in write_set(tmp_path / "set").iterdir():
         file.rename(file.with_name(file.name.replace("-idx", ".idx")))
     assert recognise(tmp_path / "set")
@@ -177,7 +177,7 @@ def test_the_classes_of_another_set_are_numbers(tmp_path: Path) -> None:
     assert any("neither those of MNIST nor of Fashion-MNIST" in note for note in contents.notes)
 
 
-def test_one_split_that_is_not_mnists_takes_the_names_from_both(tmp_path: Path) -> None:
+def test_one_split_that_is_not_mnist_removes_the_names_from_both(tmp_path: Path) -> None:
     contents = read(write_set(tmp_path / "set", MNIST_TRAIN, [9, 9, 9]), tmp_path / "spool")
     assert contents.classes.numbered
 
@@ -207,7 +207,7 @@ def test_a_folder_of_two_sets_is_refused_naming_both(tmp_path: Path) -> None:
     )
 
 
-def test_a_shortened_file_is_refused_with_both_sizes(tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused_with_both_sizes(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set")
     file = folder / "train-images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:-100])
@@ -217,7 +217,7 @@ def test_a_shortened_file_is_refused_with_both_sizes(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_with_bytes_left_over_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_trailing_bytes_is_refused(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set")
     file = folder / "t10k-labels-idx1-ubyte"
     file.write_bytes(file.read_bytes() + b"\0")
@@ -225,7 +225,7 @@ def test_a_file_with_bytes_left_over_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("change", "found"), [(lambda data: data[:-1], "2,159"), (lambda data: data + b"\0", "more")])
-def test_a_gzipped_file_of_another_length_than_its_header_says_is_refused(
+def test_a_gzipped_file_whose_length_differs_from_its_header_is_refused(
     tmp_path: Path, change: object, found: str
 ) -> None:
     folder = write_set(tmp_path / "set", gzipped=True)
@@ -235,10 +235,10 @@ def test_a_gzipped_file_of_another_length_than_its_header_says_is_refused(
     assert f"{file}: its header promises 20 images of 12x9 pixels = 2,160 bytes, but the file has {found}" in refusal(
         folder
     )
-    assert not list((tmp_path / "spool").iterdir())  # nothing incomplete is left behind
+    assert not list((tmp_path / "spool").iterdir())  # no incomplete file is left behind
 
 
-def test_a_gzipped_file_that_was_truncated_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_gzipped_file_is_refused(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set", gzipped=True)
     file = folder / "train-images-idx3-ubyte.gz"
     file.write_bytes(file.read_bytes()[:-300])
@@ -259,7 +259,7 @@ def test_a_gzipped_file_with_a_wrong_checksum_is_refused(tmp_path: Path) -> None
     assert "incorrect data check" in text
 
 
-def test_a_header_that_promises_more_than_gzip_can_contain_is_refused_without_unpacking(tmp_path: Path) -> None:
+def test_a_header_that_states_more_than_gzip_can_contain_is_refused_without_unpacking(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set", gzipped=True)
     file = folder / "train-images-idx3-ubyte.gz"
     file.write_bytes(gzip.compress(struct.pack(">4I", 2051, 20, 60000, 60000) + b"data"))
@@ -318,9 +318,7 @@ def small_gzipped_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
-def test_whatever_is_changed_in_a_file_the_answer_is_a_table_or_a_refusal(
-    data: st.DataObject, small_gzipped_files: Path
-) -> None:
+def test_a_changed_file_gives_a_table_or_a_refusal(data: st.DataObject, small_gzipped_files: Path) -> None:
     name = data.draw(st.sampled_from([f"{name}.gz" for name in NAMES["train"]]))
     whole = (small_gzipped_files / name).read_bytes()
     changed = bytearray(whole if data.draw(st.booleans()) else gzip.decompress(whole))
@@ -338,8 +336,8 @@ def test_whatever_is_changed_in_a_file_the_answer_is_a_table_or_a_refusal(
     assert not message or str(small_gzipped_files) in message
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"lacks the real MNIST files in {REAL}")
-def test_the_real_mnist_reads_as_gzip_and_numpy_read_it(tmp_path: Path) -> None:
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"needs the real MNIST files in {REAL}")
+def test_the_real_mnist_matches_what_gzip_and_numpy_read(tmp_path: Path) -> None:
     assert recognise(REAL)
     contents = read(REAL, tmp_path / "spool")
     dataset = reloaded(contents, mnist.NAME)
@@ -468,7 +466,7 @@ def test_one_of_emnists_sets_is_chosen_by_excluding_the_others_or_by_naming_a_fi
     assert letters[0].fingerprint == letters[1].fingerprint
 
 
-def test_labels_that_count_from_1_without_a_mapping_keep_their_numbers_as_names(tmp_path: Path) -> None:
+def test_labels_from_1_without_a_mapping_keep_their_numbers_as_names(tmp_path: Path) -> None:
     found = read(write_files(tmp_path / "set", packed_files("emnist-letters-", [1, 2, 3], [3, 1])), tmp_path / "spool")
     assert found.classes == table.Classes.of(["1", "2", "3"])
     assert found.splits["train"].label.tolist() == [0, 1, 2]
@@ -487,7 +485,7 @@ def test_the_first_column_of_qmnists_labels_is_the_class(tmp_path: Path) -> None
     assert found.splits["test"].label.tolist() == [7, 2, 1]
 
 
-def test_emnist_is_read_as_torchvision_reads_it(tmp_path: Path) -> None:
+def test_emnist_matches_what_torchvision_reads(tmp_path: Path) -> None:
     import_torchvision()
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
@@ -522,7 +520,7 @@ def test_two_different_files_for_one_role_are_refused(tmp_path: Path) -> None:
         (1_000_000, 4, "less than one per image. Real images do not compress this well, so it is not unpacked."),
     ],
 )
-def test_a_tiny_file_of_millions_of_images_is_refused_in_little_memory(
+def test_a_tiny_file_that_claims_millions_of_images_is_refused_in_little_memory(
     tmp_path: Path, count: int, side: int, reason: str
 ) -> None:
     head = struct.pack(">4I", 2051, count, side, side)
@@ -536,7 +534,7 @@ def test_a_tiny_file_of_millions_of_images_is_refused_in_little_memory(
     assert peak < 10e6
 
 
-def test_labels_of_billions_of_classes_are_refused(tmp_path: Path) -> None:
+def test_labels_that_imply_billions_of_classes_are_refused(tmp_path: Path) -> None:
     files = packed_files()
     del files["train-labels-idx1-ubyte"]
     numbers = np.full((20, 8), 2**31 - 1, ">i4")

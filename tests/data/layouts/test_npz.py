@@ -46,12 +46,12 @@ def test_medmnist_is_read_with_its_three_splits(tmp_path: Path, save: Any) -> No
     assert dataset.notes == ("Images: train_images; labels: train_labels.", NUMBERS)
 
 
-def test_uncompressed_members_are_addressed_in_the_archive(tmp_path: Path) -> None:
+def test_uncompressed_members_are_read_in_place(tmp_path: Path) -> None:
     np.savez(tmp_path / "set.npz", images=images(4, 5, 6, 3), labels=np.arange(4))
     assert open_source(tmp_path / "set.npz").splits["train"].shard(0) == str(tmp_path / "set.npz")
 
 
-def test_the_archive_of_keras_is_grey_images_of_train_and_test(tmp_path: Path) -> None:
+def test_an_archive_from_keras_is_read_as_grey_images_of_train_and_test(tmp_path: Path) -> None:
     x_train, x_test = images(10, 28, 28), images(4, 28, 28)
     np.savez(tmp_path / "mnist.npz", x_train=x_train, y_train=np.arange(10), x_test=x_test, y_test=np.arange(4))
     dataset = open_source(tmp_path / "mnist.npz")

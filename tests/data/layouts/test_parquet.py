@@ -31,7 +31,7 @@ IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
 
 def image(number: int, size: int = 300) -> bytes:
-    """Bytes with the same beginning, like image files."""
+    """Bytes that begin alike, as image files do."""
     return b"\xff\xd8\xff\xe0\0\x10JFIF" + np.random.default_rng(number).bytes(size)
 
 
@@ -96,7 +96,7 @@ def imagenet_1k(path: Path, **options: Any) -> Path:
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": "none"}, {"compression": "zstd"}], ids=str)
-def test_imagenet_as_hugging_face_gives_it_out(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_imagenet_is_read_as_published_on_hugging_face(tmp_path: Path, options: dict[str, Any]) -> None:
     dataset = read(imagenet_1k(tmp_path / "set", **options))
     assert list(dataset.splits) == ["train", "val", "test"]
     assert dataset.classes.ids == imagenet()
@@ -113,7 +113,7 @@ def test_imagenet_as_hugging_face_gives_it_out(tmp_path: Path, options: dict[str
 
 
 @pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"needs the photographs in {GOLDEN}")
-def test_photographs_are_the_same_data_set_as_in_class_folders(tmp_path: Path) -> None:
+def test_photographs_are_the_same_dataset_as_in_class_folders(tmp_path: Path) -> None:
     photos = sorted(GOLDEN.resolve().rglob("*.JPEG"))
     wnids = sorted({photo.parent.name for photo in photos})
     write(
@@ -143,9 +143,7 @@ ENCODINGS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("options", ENCODINGS, ids=str)
 @pytest.mark.parametrize("nested", [True, False])
-def test_images_in_pages_that_are_not_compressed_are_addressed_in_place(
-    tmp_path: Path, options: dict[str, Any], nested: bool
-) -> None:
+def test_images_in_uncompressed_pages_are_read_in_place(tmp_path: Path, options: dict[str, Any], nested: bool) -> None:
     images = [image(number, 10 + 7 * number) for number in range(200)]
     paths = [f"{number:03}.jpg" for number in range(200)] if nested else None
     labels = [number % 2 for number in range(200)]
@@ -168,7 +166,7 @@ SPOOLED: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("options", SPOOLED, ids=str)
-def test_all_other_images_are_copied_once_and_the_size_is_reported(
+def test_all_other_images_are_copied_once_and_the_size_is_logged(
     tmp_path: Path, options: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     images = [image(number, 10 + 7 * number) for number in range(100)]
@@ -191,14 +189,14 @@ def test_all_other_images_are_copied_once_and_the_size_is_reported(
     ]
 
 
-def test_the_same_image_in_two_rows_is_read_from_both(tmp_path: Path) -> None:
+def test_the_same_image_in_two_rows_can_be_read_from_both(tmp_path: Path) -> None:
     images = [image(1), image(2), image(1)]
     for dictionary in (True, False):
         file = write(tmp_path / "x.parquet", images, None, [0, 1, 1], compression="none", use_dictionary=dictionary)
         assert [data for _, data in listing(read(file)).values()] == images
 
 
-def test_bytes_that_contain_the_beginning_of_the_next_image_do_not_mislead(tmp_path: Path) -> None:
+def test_an_image_that_contains_the_beginning_of_the_next_is_read_correctly(tmp_path: Path) -> None:
     second = image(2)
     first = len(second).to_bytes(4, "little") + second[:40] + image(1)
     third = second[:60]
@@ -217,7 +215,7 @@ def test_bytes_that_contain_the_beginning_of_the_next_image_do_not_mislead(tmp_p
     compression=st.sampled_from(["none", "snappy"]),
     row_group_size=st.integers(1, 200),
 )
-def test_whatever_the_images_are_their_bytes_come_back(
+def test_any_bytes_of_images_are_read_back(
     tmp_path_factory: pytest.TempPathFactory,
     images: list[bytes],
     use_dictionary: bool,
@@ -236,7 +234,7 @@ def test_whatever_the_images_are_their_bytes_come_back(
     assert [data for _, data in listing(read(file)).values()] == images
 
 
-def test_a_file_in_an_archive_is_addressed_in_the_archive(tmp_path: Path) -> None:
+def test_a_file_in_an_archive_is_read_in_place(tmp_path: Path) -> None:
     file = write(
         tmp_path / "train.parquet", [image(1), image(2)], ["1.jpg", "2.jpg"], [0, 1], ["a", "b"], compression="none"
     )
@@ -249,7 +247,7 @@ def test_a_file_in_an_archive_is_addressed_in_the_archive(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("compression", ["none", "snappy"])
-def test_one_page_of_images_is_in_memory_at_a_time(
+def test_only_one_page_of_images_is_in_memory_at_a_time(
     tmp_path: Path, compression: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = [image(number, 50_000) for number in range(1000)]
@@ -269,11 +267,11 @@ def test_one_page_of_images_is_in_memory_at_a_time(
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(during) == 16
-    assert max(during) - before < 15e6  # Arrow's
-    assert peak < 25e6  # Python's
+    assert max(during) - before < 15e6  # memory of Arrow
+    assert peak < 25e6  # memory of Python
 
 
-def test_names_in_the_metadata_are_the_classes(tmp_path: Path) -> None:
+def test_class_names_in_the_metadata_are_used(tmp_path: Path) -> None:
     names = ["tench, Tinca tinca", "dog", "cat"]
     write(tmp_path / "set/train.parquet", [image(1), image(2)], ["1.jpg", "2.jpg"], [2, 0], names)
     write(tmp_path / "set/test.parquet", [image(3)], ["1.jpg"], [1], names)
@@ -283,13 +281,13 @@ def test_names_in_the_metadata_are_the_classes(tmp_path: Path) -> None:
     assert listing(dataset, "test") == {"dog/1.jpg": ("dog", image(3))}
 
 
-def test_wordnet_ids_for_names_have_names_for_people(tmp_path: Path) -> None:
+def test_wordnet_ids_as_class_names_get_readable_names(tmp_path: Path) -> None:
     file = write(tmp_path / "train.parquet", [image(1), image(2)], None, [1, 0], [SHARK, TENCH])
     classes = read(file).classes
     assert (classes.ids, classes.names) == ((SHARK, TENCH), tuple(names_of([SHARK, TENCH])))
 
 
-def test_a_name_for_two_classes_is_not_an_id(tmp_path: Path) -> None:
+def test_a_name_shared_by_two_classes_is_not_an_id(tmp_path: Path) -> None:
     file = write(tmp_path / "train.parquet", [image(1), image(2)], ["1.jpg", "2.jpg"], [0, 1], ["crane", "crane"])
     dataset = read(file)
     assert (dataset.classes.ids, dataset.classes.names) == (("0", "1"), ("crane", "crane"))
@@ -310,7 +308,7 @@ def test_numbers_without_names_are_numbered_classes_and_a_note_says_so(tmp_path:
     assert dataset.splits["train"].keys() == ["00000", "00001"]
 
 
-def test_metadata_that_are_something_else_are_passed_over(tmp_path: Path) -> None:
+def test_other_metadata_is_ignored(tmp_path: Path) -> None:
     for found in ("{", "[]", '{"info": {"features": {"label": {"dtype": "int64"}}}}', '{"info": null}'):
         data = pa.table({"image": [image(1), image(2)], "label": [0, 1]}).replace_schema_metadata(
             {"huggingface": found}
@@ -329,7 +327,7 @@ def test_labels_that_are_names_are_sorted(tmp_path: Path, kind: pa.DataType) -> 
     assert [name for name, _ in listing(dataset).values()] == ["dog", "cat", "dog"]
 
 
-def test_a_name_that_only_validation_has_is_an_error(tmp_path: Path) -> None:
+def test_a_class_name_that_only_validation_has_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "set/train.parquet", [image(1), image(2)], None, ["a", "b"])
     write(tmp_path / "set/val.parquet", [image(1), image(2)], None, ["a", "c"])
     assert refusal(tmp_path / "set") == (
@@ -351,7 +349,7 @@ def test_wordnet_ids_in_paths_are_the_classes_in_the_order_of_their_labels(tmp_p
     assert read(write(tmp_path / "x.parquet", [image(1), image(2)], paths, [2, 0])).classes.ids == imagenet()
 
 
-def test_paths_without_an_id_at_the_end_of_each_are_names_as_they_are(tmp_path: Path) -> None:
+def test_if_not_every_path_ends_in_an_id_paths_are_used_unchanged(tmp_path: Path) -> None:
     paths = [f"{SHARK}_5_{SHARK}.JPEG", f"{TENCH}_1.JPEG"]
     dataset = read(write(tmp_path / "x.parquet", [image(1), image(2)], paths, [0, 1], ["shark", "fish"]))
     assert dataset.splits["train"].keys() == [f"fish/{TENCH}_1.JPEG", f"shark/{SHARK}_5_{SHARK}.JPEG"]
@@ -434,7 +432,7 @@ def test_a_label_that_is_not_a_class_is_an_error_that_names_the_row(
     assert not (tmp_path / "spool").exists()
 
 
-def test_files_without_any_label_or_of_one_class_or_without_rows_are_an_error(tmp_path: Path) -> None:
+def test_files_without_labels_without_rows_or_with_one_class_are_an_error(tmp_path: Path) -> None:
     file = write(tmp_path / "test.parquet", [image(1), image(2)], None, [-1, -1])
     assert refusal(file) == f"{file}: the images have no labels, and no other file has labels."
     few = f"{file}: at least two classes are needed, but the images have only these: "
@@ -469,7 +467,7 @@ def test_files_that_do_not_belong_together_are_an_error(tmp_path: Path) -> None:
     assert refusal(tmp_path / "set").startswith(f"{tmp_path}/set/train-1.parquet has its images in column 'image'")
 
 
-def test_a_file_that_is_truncated_is_an_error(tmp_path: Path) -> None:
+def test_a_truncated_file_is_an_error(tmp_path: Path) -> None:
     images = [image(number, 3000) for number in range(50)]
     for compression in ("none", "snappy"):
         file = write(tmp_path / "x.parquet", images, None, [n % 2 for n in range(50)], compression=compression)
@@ -484,7 +482,7 @@ def test_a_file_that_is_truncated_is_an_error(tmp_path: Path) -> None:
         assert refusal(file).startswith(f"{file}: cannot be read as Parquet (")
 
 
-def test_flipped_bits_are_one_error_or_leave_the_images_as_they_were(tmp_path: Path) -> None:
+def test_a_flipped_bit_is_an_error_or_leaves_the_images_unchanged(tmp_path: Path) -> None:
     images = [image(number, 100) for number in range(20)]
     file = write(tmp_path / "x.parquet", images, None, [n % 2 for n in range(20)], write_page_checksum=True)
     data = file.read_bytes()
@@ -524,7 +522,7 @@ def test_an_image_repeated_without_end_is_not_copied(tmp_path: Path, monkeypatch
     assert list((tmp_path / "spool").iterdir()) == []
 
 
-def test_too_little_room_for_the_copy_is_an_error_before_work_starts(
+def test_too_little_room_for_the_copy_is_an_error_before_copying_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write(tmp_path / "x.parquet", [image(1), image(2)], None, [0, 1])
@@ -553,7 +551,7 @@ def test_the_stamp_contains_the_files_and_the_copies(tmp_path: Path) -> None:
     assert stamp == files | copies | {str(path), str(path / "data")}
 
 
-def test_the_image_may_be_any_photograph(photo_folder: Path, tmp_path: Path) -> None:
+def test_images_may_be_any_photographs(photo_folder: Path, tmp_path: Path) -> None:
     from PIL import Image
 
     photos = sorted(photo_folder.glob("train/*/*.*"))
@@ -565,8 +563,8 @@ def test_the_image_may_be_any_photograph(photo_folder: Path, tmp_path: Path) -> 
             assert np.array_equal(np.asarray(one), np.asarray(other))
 
 
-def test_millions_of_rows_that_take_no_bytes_are_refused(tmp_path: Path) -> None:
-    """Equal labels and null images: a file of kilobytes whose labels as a list would take gigabytes."""
+def test_millions_of_rows_that_take_no_space_are_refused(tmp_path: Path) -> None:
+    """Equal labels and null images: the file has kilobytes, but a list of its labels would take gigabytes."""
     count = 2_000_000
     nulls = pa.StructArray.from_arrays(
         [pa.nulls(count, pa.binary()), pa.nulls(count, pa.string())], ["bytes", "path"], mask=pa.repeat(True, count)
@@ -589,14 +587,14 @@ def test_a_file_of_more_rows_than_the_limit_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"use_dictionary": False}])
-def test_one_long_path_of_all_rows_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_a_very_long_path_shared_by_all_rows_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
     count = 200
     file = write(tmp_path / "train.parquet", [image(0)] * count, ["x" * 5000] * count, [0, 1] * (count // 2), **options)
     assert refusal(file).startswith(f"{file}: the path 'xxx")
     assert "(5,000 characters) is too long; at most 4,096 characters are read." in refusal(file)
 
 
-def test_metadata_nested_without_end_name_no_classes(tmp_path: Path) -> None:
+def test_endlessly_nested_metadata_names_no_classes(tmp_path: Path) -> None:
     file = write(tmp_path / "train.parquet", [image(0), image(1)], ["0.jpg", "1.jpg"], [0, 1])
     found = pa.parquet.read_table(file).replace_schema_metadata({"huggingface": "[" * 100_000})
     pa.parquet.write_table(found, file)
@@ -617,7 +615,7 @@ def test_a_name_or_path_that_is_not_utf_8_is_refused(tmp_path: Path, name: bytes
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_a_mutated_file_is_read_or_refused_by_its_name(
+def test_a_mutated_file_is_read_or_refused_with_its_name(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     path = tmp_path_factory.mktemp("mutated") / "train.parquet"
@@ -636,7 +634,7 @@ def test_a_mutated_file_is_read_or_refused_by_its_name(
     assert len(text) < 1000
 
 
-def test_a_list_next_to_the_files_names_classes_that_are_only_numbers(tmp_path: Path) -> None:
+def test_a_list_next_to_the_files_names_numbered_classes(tmp_path: Path) -> None:
     write(tmp_path / "set/train.parquet", [image(1), image(2)], None, [0, 1])
     (tmp_path / "set/classes.txt").write_text("ant\nbee\n")
     dataset = read(tmp_path / "set")

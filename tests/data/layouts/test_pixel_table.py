@@ -43,7 +43,7 @@ def test_kaggles_digits_are_read_with_an_unlabelled_test(tmp_path: Path) -> None
     assert list(found.notes) == ["The labels come from column label.", "test.csv has no labels."]
 
 
-def test_columns_named_by_place_and_rgb_pixels_are_read(tmp_path: Path) -> None:
+def test_columns_named_by_position_and_rgb_pixels_are_read(tmp_path: Path) -> None:
     photo = load_sample_image("china.jpg")
     images = np.stack([photo[index : index + 8, 50:58] for index in range(3)])
     found = open_source(csv(tmp_path / "hmnist_8_8_RGB.csv", images, [4, 2, 4], header="pixel00"))
@@ -52,7 +52,7 @@ def test_columns_named_by_place_and_rgb_pixels_are_read(tmp_path: Path) -> None:
     assert found.splits["train"].labels.tolist() == [1, 0, 1]
 
 
-def test_the_splits_of_fer2013_are_its_usage(tmp_path: Path) -> None:
+def test_the_column_usage_gives_the_splits_of_fer2013(tmp_path: Path) -> None:
     lines = ["emotion, Usage, pixels"]
     usage = ["Training", "Training", "PublicTest", "PrivateTest", "Training", "PublicTest"]
     for label, use, image in zip(LABELS, usage, IMAGES, strict=True):
@@ -67,7 +67,7 @@ def test_the_splits_of_fer2013_are_its_usage(tmp_path: Path) -> None:
     assert (images_of(found.splits["test"])[0, ..., 0] == IMAGES[3]).all()
 
 
-def test_usps_and_semeion_are_what_torchvision_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_usps_and_semeion_match_what_torchvision_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import_torchvision()
     from torchvision.datasets import SEMEION, USPS
 

@@ -11,7 +11,7 @@ from tench.data.source import open_source
 
 
 @pytest.mark.parametrize("to", get_args(LayoutName))
-def test_prepared_json_is_not_part_of_the_set(photo_folder: Path, tmp_path: Path, to: LayoutName) -> None:
+def test_prepared_json_is_not_part_of_the_dataset(photo_folder: Path, tmp_path: Path, to: LayoutName) -> None:
     prepare(photo_folder, tmp_path / "set", to)
     found = open_source(tmp_path / "set", refresh=True)
     (tmp_path / "set/prepared.json").unlink()

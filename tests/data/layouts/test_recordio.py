@@ -38,7 +38,7 @@ THEIRS: dict[str, list[dict[str, Any]]] = json.loads((FILES / "records.json").re
 
 
 def frames(payload: bytes) -> bytes:
-    """A record as dmlc-core's writer writes it: split at each magic word, where the reader joins it again."""
+    """A record as dmlc-core's writer writes it: split at each magic word, for the reader to join again."""
     words = [payload[start : start + 4] for start in range(0, len(payload), 4)]
     parts = [b""]
     for word in words:
@@ -60,7 +60,7 @@ def payload(image_id: int, label: float | Sequence[float], image: bytes = IMAGE)
 
 
 def write(path: Path, *records: bytes) -> Path:
-    """A record file of these payloads; by default three records of the classes 0, 1 and 2."""
+    """Write a record file of these payloads; by default three records of the classes 0, 1 and 2."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join(map(frames, records or [payload(row, row) for row in range(3)])))
     return path
@@ -89,14 +89,14 @@ def copied(name: str, path: Path) -> Path:
     return Path(shutil.copytree(FILES / name, path / name))
 
 
-# Written by MXNet
+# Files written by MXNet.
 
 
 @pytest.mark.parametrize("file", THEIRS)
-def test_every_record_of_mxnet_is_read_as_mxnets_reader_reads_it(file: str, tmp_path: Path) -> None:
+def test_every_record_is_read_as_mxnets_reader_reads_it(file: str, tmp_path: Path) -> None:
     source = tmp_path / "set" / Path(file).name
     source.parent.mkdir()
-    shutil.copy(FILES / file, source)  # without its list, keys are ids
+    shutil.copy(FILES / file, source)  # without the list, so keys are ids
     dataset = read(source, tmp_path / "spool")
     ((split, rows),) = dataset.splits.items()
     assert split == ("val" if "val" in file else "train")
@@ -141,7 +141,7 @@ def test_records_with_class_names_equal_the_class_folders_they_were_packed_from(
     assert loaded.classes == dataset.classes
 
 
-def test_an_image_is_addressed_in_place(tmp_path: Path) -> None:
+def test_an_image_is_read_in_place(tmp_path: Path) -> None:
     source = copied("photos", tmp_path) / "photos_train.rec"
     rows = read(source, tmp_path / "spool").splits["train"]
     data = source.read_bytes()
@@ -192,11 +192,11 @@ def test_records_in_parts_are_joined_in_the_spool_and_the_others_stay_in_place(
         f"{spooled}."
     )
     in_one_piece = {int(rows.key(row)) for row in range(len(rows)) if rows.read(row) in data}
-    # Of the last two the headers alone were cut; 4 ends with the magic word, and so its last frame begins.
+    # Only the headers of the last two were split. Image 4 ends with the magic word, which also begins the last frame.
     assert in_one_piece == {2, 4, 5, 3470205706}
 
 
-def test_the_spool_is_in_the_stamp_and_refilled_when_it_is_gone(tmp_path: Path) -> None:
+def test_the_spool_is_in_the_stamp_and_is_written_again_if_it_is_missing(tmp_path: Path) -> None:
     source, spool = copied("parts", tmp_path) / "parts.rec", tmp_path / "spool"
     stamp = recordio.read(open_tree(source, spool)).stamp
     assert set(stamp) == {str(source), str(source.with_suffix(".idx")), str(spool / "joined.records")}
@@ -210,7 +210,7 @@ def test_the_stamp_has_every_file_that_was_used(tmp_path: Path) -> None:
     assert set(recordio.read(open_tree(source, tmp_path)).stamp) == {str(source), *map(str, source.iterdir())}
 
 
-# What the golden files contain
+# The golden files.
 
 
 def golden(path: str) -> Path:
@@ -219,7 +219,7 @@ def golden(path: str) -> Path:
     return (GOLDEN / path).resolve()
 
 
-def test_golden_images_that_were_passed_through_are_byte_for_byte_the_files() -> None:
+def test_golden_images_that_were_passed_through_equal_the_files_byte_for_byte() -> None:
     source = golden("mxnet/passthrough.rec")
     dataset = read(source)
     images = golden("images")
@@ -233,7 +233,7 @@ def test_golden_images_that_were_passed_through_are_byte_for_byte_the_files() ->
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_golden_resized_records_have_the_ids_labels_and_places_of_list_and_index(split: str) -> None:
+def test_golden_resized_records_match_the_labels_and_positions_of_list_and_index(split: str) -> None:
     source = golden(f"mxnet/resized_{split}.rec")
     rows = read(source).splits[split]
     lines = [line.split("\t") for line in source.with_suffix(".lst").read_text().splitlines()]
@@ -249,7 +249,7 @@ def test_golden_resized_records_have_the_ids_labels_and_places_of_list_and_index
     assert not expected
 
 
-def test_golden_records_decode_to_what_mxnets_iterator_gave() -> None:
+def test_golden_records_decode_to_what_mxnets_iterator_returned() -> None:
     source = golden("mxnet/resized_val.rec")
     rows = read(source).splits["val"]
     paths = [line.split("\t")[2] for line in source.with_suffix(".lst").read_text().splitlines()]
@@ -279,7 +279,7 @@ def test_golden_records_in_parts_have_the_published_hashes(tmp_path: Path) -> No
     assert ours == theirs
 
 
-def test_golden_records_of_three_labels_have_all_of_them() -> None:
+def test_golden_records_with_three_labels_keep_them_all() -> None:
     source = golden("mxnet/multilabel.rec")
     rows, data = read(source).splits["train"], source.read_bytes()
     for row in range(len(rows)):
@@ -291,7 +291,7 @@ def test_golden_records_of_three_labels_have_all_of_them() -> None:
     assert len(rows) == 8
 
 
-def test_the_golden_folder_as_a_whole_is_refused_as_its_files_are_different_sets() -> None:
+def test_the_golden_folder_as_a_whole_is_refused_as_it_mixes_different_sets() -> None:
     source = golden("mxnet")
     with pytest.raises(TenchError) as error:
         read(source)
@@ -302,11 +302,11 @@ def test_the_golden_folder_as_a_whole_is_refused_as_its_files_are_different_sets
     )
 
 
-# Frames
+# Frames.
 
 
 @pytest.mark.parametrize(("record", "expected"), FRAMES)
-def test_records_made_here_are_those_of_mxnets_writer(record: bytes, expected: str) -> None:
+def test_records_made_here_match_mxnets_writer(record: bytes, expected: str) -> None:
     assert frames(record).hex() == expected.replace(" ", "")
 
 
@@ -349,7 +349,7 @@ def test_a_header_may_contain_any_number_of_labels(tmp_path: Path, width: int) -
     assert rows.label_sets()[1] == (list(labels) if width > 1 else None)
 
 
-# What is one set
+# Files that form one dataset.
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,7 @@ def test_the_split_is_the_word_in_the_name_of_a_file_or_its_folder(tmp_path: Pat
     assert list(read(tmp_path / "set").splits) == [split]
 
 
-def test_several_files_of_a_split_are_one(tmp_path: Path) -> None:
+def test_several_files_of_a_split_are_joined(tmp_path: Path) -> None:
     for part in range(3):
         write(tmp_path / f"set/x_train_part{part}.rec", payload(10 + part, part, b"%d" % part))
     write(tmp_path / "set/x_test.rec", payload(5, 0, b"test"))
@@ -416,7 +416,7 @@ def test_records_may_be_in_a_tar_or_a_zip(tmp_path: Path) -> None:
             assert listing(found, split) == listing(expected, split)
 
 
-def test_a_single_file_is_a_source_and_what_is_next_to_it_is_used(tmp_path: Path) -> None:
+def test_a_single_file_is_a_source_and_its_neighbouring_files_are_used(tmp_path: Path) -> None:
     source = copied("photos", tmp_path)
     (source / "synset.txt").write_text("petal\nroof\nwater\n")
     for split in ("train", "val"):
@@ -425,13 +425,13 @@ def test_a_single_file_is_a_source_and_what_is_next_to_it_is_used(tmp_path: Path
         assert alone.classes.ids == ("petal", "roof", "water")
 
 
-def test_a_pattern_of_files_is_a_source_and_what_is_next_to_them_is_used(tmp_path: Path) -> None:
+def test_a_pattern_of_files_is_a_source_and_their_neighbouring_files_are_used(tmp_path: Path) -> None:
     source = copied("photos", tmp_path)
     (source / "synset.txt").write_text("petal\nroof\nwater\n")
     assert read(source / "photos_{train,val}.rec").fingerprint == read(source).fingerprint
 
 
-def test_a_single_file_without_the_suffix_is_known_by_its_beginning(tmp_path: Path) -> None:
+def test_a_single_file_without_the_suffix_is_recognised_by_its_beginning(tmp_path: Path) -> None:
     path = write(tmp_path / "imagenet_train").rename(tmp_path / "records of mine")
     assert recognised(path)
     assert len(read(path).splits["train"]) == 3
@@ -445,7 +445,7 @@ def test_records_are_recognised_by_name_and_first_bytes(tmp_path: Path) -> None:
     (tmp_path / "other/scan.rec").write_bytes(b"of another program")
     (tmp_path / "other/scan.par").write_bytes(b"")
     assert not recognised(tmp_path / "other")
-    assert recognised(tmp_path / "other/scan.rec")  # named itself, it is refused with the reason
+    assert recognised(tmp_path / "other/scan.rec")  # if named directly, it is refused with the reason
     assert not recognised(tmp_path / "other/scan.par")
     write(tmp_path / "other/b.rec")
     assert recognised(tmp_path / "other")
@@ -463,10 +463,10 @@ def test_files_without_matching_records_are_counted_in_a_note(tmp_path: Path) ->
     assert read(tmp_path / "set").notes == ("Left out 2 files without a matching .rec, such as README.",)
 
 
-# Keys
+# Keys.
 
 
-def test_without_a_list_keys_are_ids_of_equally_many_digits(tmp_path: Path) -> None:
+def test_without_a_list_keys_are_zero_padded_ids(tmp_path: Path) -> None:
     rows = read(write(tmp_path / "a.rec", payload(1_000_000, 0), payload(7, 1), payload(30, 1))).splits["train"]
     assert rows.keys() == ["0000007", "0000030", "1000000"]
 
@@ -502,7 +502,7 @@ def test_a_list_may_be_in_another_order_than_the_records(tmp_path: Path) -> None
     }
 
 
-def test_a_list_whose_ids_repeat_fits_records_in_the_same_order(tmp_path: Path) -> None:
+def test_a_list_with_repeated_ids_is_matched_with_records_in_the_same_order(tmp_path: Path) -> None:
     write(tmp_path / "a.rec", payload(0, 0, b"x"), payload(0, 1, b"y"))
     (tmp_path / "a.lst").write_text("0\t0\tx.jpg\n0\t1\ty.jpg\n")
     assert listing(read(tmp_path / "a.rec")) == {"x.jpg": ("0", b"x"), "y.jpg": ("1", b"y")}
@@ -516,7 +516,7 @@ def test_a_key_never_leads_out_of_a_folder(tmp_path: Path) -> None:
     assert read(tmp_path / "a.rec").splits["train"].keys() == expected
 
 
-def test_the_key_of_a_flat_image_begins_with_its_class_if_that_has_a_name(tmp_path: Path) -> None:
+def test_the_key_of_a_flat_image_begins_with_its_class_if_the_class_has_a_name(tmp_path: Path) -> None:
     write(tmp_path / "val.rec", payload(1, 1), payload(2, 0), payload(3, -1))
     (tmp_path / "val.lst").write_text("1\t1\tILSVRC2012_1.JPEG\n2\t0\tILSVRC2012_2.JPEG\n3\t-1\tILSVRC2012_3.JPEG\n")
     assert read(tmp_path / "val.rec").splits["val"].keys() == [
@@ -528,7 +528,7 @@ def test_the_key_of_a_flat_image_begins_with_its_class_if_that_has_a_name(tmp_pa
     ]
 
 
-# Classes
+# Classes.
 
 
 @pytest.mark.parametrize(
@@ -564,14 +564,14 @@ def test_a_file_next_to_the_records_names_the_classes(tmp_path: Path, text: str,
         (tmp_path / place / "classes.txt").unlink()
 
 
-def test_in_a_file_called_synset_too_only_a_wordnet_id_ends_at_the_first_space(tmp_path: Path) -> None:
+def test_even_in_synset_txt_only_a_wordnet_id_ends_at_the_first_space(tmp_path: Path) -> None:
     write(tmp_path / "a.rec")
     (tmp_path / "synset_words.txt").write_text("red ant\nred bee\ncat\n")
     classes = read(tmp_path / "a.rec").classes
     assert classes.ids == classes.names == ("red ant", "red bee", "cat")
 
 
-def test_of_several_files_the_first_that_matches_names_the_classes(tmp_path: Path) -> None:
+def test_the_first_of_several_files_that_matches_names_the_classes(tmp_path: Path) -> None:
     write(tmp_path / "a.rec")
     (tmp_path / "labels.txt").write_text("a\nb\nc\n")
     (tmp_path / "synset_words.txt").write_text("x\ny\nz\nw\n")
@@ -621,7 +621,7 @@ def test_a_file_that_names_fewer_classes_is_not_used_and_a_note_says_so(tmp_path
     )
 
 
-def test_names_that_repeat_are_not_ids_and_a_note_says_so(tmp_path: Path) -> None:
+def test_repeated_names_are_not_ids_and_a_note_says_so(tmp_path: Path) -> None:
     write(tmp_path / "val.rec")
     (tmp_path / "labels.txt").write_text("crane\ntench\ncrane\n")
     dataset = read(tmp_path / "val.rec")
@@ -632,7 +632,7 @@ def test_names_that_repeat_are_not_ids_and_a_note_says_so(tmp_path: Path) -> Non
     )
 
 
-def test_words_for_people_are_not_ids_and_a_note_says_so(tmp_path: Path) -> None:
+def test_readable_names_are_not_ids_and_a_note_says_so(tmp_path: Path) -> None:
     write(tmp_path / "val.rec")
     (tmp_path / "label_to_content.json").write_text('{"0": "crane", "1": "tench", "2": "eel"}')
     dataset = read(tmp_path / "val.rec")
@@ -653,7 +653,7 @@ def test_the_highest_label_of_all_splits_gives_the_number_of_classes(tmp_path: P
     )
 
 
-def test_the_label_minus_one_means_none_and_a_note_says_so(tmp_path: Path) -> None:
+def test_the_label_minus_one_means_unlabelled_and_a_note_says_so(tmp_path: Path) -> None:
     write(tmp_path / "set/train.rec", payload(0, 0), payload(1, -1), payload(2, 1))
     write(tmp_path / "set/test.rec", payload(0, -1))
     dataset = read(tmp_path / "set")
@@ -664,14 +664,14 @@ def test_the_label_minus_one_means_none_and_a_note_says_so(tmp_path: Path) -> No
     )
 
 
-def test_a_single_class_is_noted_with_the_likely_cause(tmp_path: Path) -> None:
+def test_a_note_gives_the_likely_cause_of_a_single_class(tmp_path: Path) -> None:
     dataset = read(write(tmp_path / "train.rec", payload(0, 0), payload(1, 0)))
     assert dataset.notes == (
         "All labels are 0, so there is only one class. im2rec.py writes such labels without --recursive.",
     )
 
 
-# Bad input
+# Bad input.
 
 
 @pytest.mark.parametrize(
@@ -687,7 +687,9 @@ def test_a_label_out_of_range_is_an_error(tmp_path: Path, label: float | list[fl
     )
 
 
-def test_a_set_may_have_as_many_classes_as_images_however_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_number_of_classes_up_to_the_number_of_images_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(recordio, "_NUM_PLAUSIBLE", 2)
     write(tmp_path / "set/train.rec", payload(0, 0), payload(1, 2))
     write(tmp_path / "set/val.rec", payload(0, 2))
@@ -705,14 +707,14 @@ def test_a_label_that_the_list_contradicts_is_an_error_with_both(tmp_path: Path)
         f"The list belongs to another file, or was changed after packing. Pack again, or move the list away."
     )
     for line in ("9\t1\t0.4\tc.jpg", "9\t1\tc.jpg", "9\t2\t0.5\tc.jpg"):
-        lst.write_text(f"3\t0\ta.jpg\n8\t2\t7\tb.jpg\n{line}\n")  # a second label that was not packed is no harm
+        lst.write_text(f"3\t0\ta.jpg\n8\t2\t7\tb.jpg\n{line}\n")  # a second label that was not packed does no harm
         assert "(id 9) has the label 1, 0.5, but" in refusal(path)
     lst.write_text("3\t0\ta.jpg\n8\t2\t7\tb.jpg\n9\t1\t.5\t9\tc.jpg\n")
     assert read(path).splits["train"].keys() == ["a.jpg", "b.jpg", "c.jpg"]
 
 
 @pytest.mark.parametrize("ids", [(3, 9), (3, 7, 9), (), (3, 3, 9, 9)])
-def test_a_record_that_the_list_lacks_is_an_error(tmp_path: Path, ids: tuple[int, ...]) -> None:
+def test_a_record_missing_from_the_list_is_an_error(tmp_path: Path, ids: tuple[int, ...]) -> None:
     path = write(tmp_path / "a.rec", payload(3, 0), payload(8, 1), payload(9, 1))
     path.with_suffix(".lst").write_text("".join(f"{number}\t{int(number > 3)}\tx{number}.jpg\n" for number in ids))
     row, count = (1, 1) if ids else (0, 3)
@@ -723,7 +725,7 @@ def test_a_record_that_the_list_lacks_is_an_error(tmp_path: Path, ids: tuple[int
 
 
 @pytest.mark.parametrize(("ours", "listed", "whose"), [((3, 8), (8, 3, 3), "a.lst"), ((3, 3), (3, 8), "a.rec")])
-def test_ids_that_repeat_cannot_be_matched_with_a_list(
+def test_repeated_ids_cannot_be_matched_with_a_list(
     tmp_path: Path, ours: tuple[int, ...], listed: tuple[int, ...], whose: str
 ) -> None:
     path = write(tmp_path / "a.rec", *(payload(number, 0) for number in ours))
@@ -740,7 +742,7 @@ def test_a_list_that_cannot_be_read_is_an_error_with_its_line(tmp_path: Path) ->
     assert refusal(path).startswith(f"{tmp_path}/a.lst, line 2 must be an id")
 
 
-def test_paths_that_repeat_in_a_list_are_an_error(tmp_path: Path) -> None:
+def test_repeated_paths_in_a_list_are_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "a.rec", payload(0, 0), payload(1, 1))
     path.with_suffix(".lst").write_text("0\t0\ta.jpg\n1\t1\ta.jpg\n")
     assert "the key 'a.jpg' appears twice" in refusal(path)
@@ -754,7 +756,7 @@ def test_an_index_may_have_any_keys_and_order(tmp_path: Path) -> None:
     assert dataset.notes == ()
 
 
-def test_an_index_that_lacks_records_is_noted_and_nothing_is_lost(tmp_path: Path) -> None:
+def test_a_note_reports_an_index_that_lacks_records_and_all_records_are_read(tmp_path: Path) -> None:
     path = write(tmp_path / "train.rec")
     path.with_suffix(".idx").write_text("0\t0\n")
     dataset = read(path)
@@ -763,7 +765,7 @@ def test_an_index_that_lacks_records_is_noted_and_nothing_is_lost(tmp_path: Path
 
 
 @pytest.mark.parametrize("offset", [4, 89, 264, 10**17])
-def test_an_index_of_another_file_is_an_error_with_its_line(tmp_path: Path, offset: int) -> None:
+def test_an_index_of_another_file_is_an_error_with_the_line(tmp_path: Path, offset: int) -> None:
     path = write(tmp_path / "train.rec")
     path.with_suffix(".idx").write_text(f"0\t0\n1\t{offset}\n2\t176\n")
     assert refusal(path) == (
@@ -773,7 +775,7 @@ def test_an_index_of_another_file_is_an_error_with_its_line(tmp_path: Path, offs
     )
 
 
-def test_a_file_cut_between_two_records_is_found_by_its_index(tmp_path: Path) -> None:
+def test_a_file_truncated_between_two_records_is_detected_with_its_index(tmp_path: Path) -> None:
     path = copied("photos", tmp_path) / "photos_val.rec"
     last = int(path.with_suffix(".idx").read_text().split()[-1])
     os.truncate(path, last)
@@ -791,7 +793,7 @@ def test_an_index_that_cannot_be_read_is_an_error_with_its_line(tmp_path: Path, 
 
 
 def damaged(path: Path, position: int, data: bytes) -> Path:
-    """The file of three records of 88 bytes with some bytes replaced."""
+    """Write the file of three records of 88 bytes each, with some bytes replaced."""
     content = bytearray(write(path / "train.rec").read_bytes())
     content[position : position + len(data)] = data
     (path / "train.rec").write_bytes(content)
@@ -814,7 +816,7 @@ def test_a_size_that_is_not_a_multiple_of_four_is_an_error(tmp_path: Path, size:
     )
 
 
-def test_a_file_cut_within_a_record_is_an_error_with_its_place(tmp_path: Path) -> None:
+def test_a_file_truncated_within_a_record_is_an_error_with_its_place(tmp_path: Path) -> None:
     path = write(tmp_path / "train.rec")
     os.truncate(path, 200)
     assert refusal(path) == (
@@ -827,7 +829,7 @@ def test_a_file_cut_within_a_record_is_an_error_with_its_place(tmp_path: Path) -
     )
 
 
-def test_a_length_that_leads_past_the_end_is_an_error_with_its_place(tmp_path: Path) -> None:
+def test_a_length_that_reaches_past_the_end_is_an_error_with_its_place(tmp_path: Path) -> None:
     path = damaged(tmp_path, 88 + 4, struct.pack("<I", 2**29 - 1))
     assert refusal(path) == (
         f"{path}: the record at byte 88 claims 536,870,911 bytes, but the file ends 168 bytes later. It was truncated, "
@@ -881,8 +883,8 @@ def test_a_part_without_an_end_is_an_error(tmp_path: Path, row: int) -> None:
     )
 
 
-def test_more_parts_than_a_record_can_have_are_an_error_and_not_read(tmp_path: Path) -> None:
-    length = 2**29 - 4  # a sparse file: parts of half a GiB that are nowhere on the disk
+def test_a_record_with_too_many_parts_is_an_error_before_they_are_read(tmp_path: Path) -> None:
+    length = 2**29 - 4  # a sparse file: parts of half a GiB that take no disk space
     with (tmp_path / "train.rec").open("wb") as file:
         for row, kind in enumerate((1, 2, 2, 3)):
             file.seek(row * (8 + length))
@@ -922,7 +924,7 @@ def test_a_record_file_without_records_in_a_folder_is_an_error_that_names_it(tmp
     assert refusal(tmp_path / "set") == f"{tmp_path}/set/val.rec: the file is empty. {REPAIR}"
 
 
-def test_a_disk_that_fails_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -947,7 +949,7 @@ def test_damage_within_an_archive_is_reported_with_the_place_of_the_record_file(
 
 
 def outcome(path: Path) -> int | str:
-    """The number of records found, or the error."""
+    """The number of records found, or the error message."""
     try:
         return len(recordio.read(open_tree(path, path.parent / "spool")).splits["train"].key)
     except TenchError as error:
@@ -955,7 +957,7 @@ def outcome(path: Path) -> int | str:
 
 
 @pytest.mark.parametrize("name", ["parts", "widths"])
-def test_a_file_cut_anywhere_gives_its_first_records_or_an_error(tmp_path: Path, name: str) -> None:
+def test_a_file_truncated_anywhere_gives_its_first_records_or_an_error(tmp_path: Path, name: str) -> None:
     data = (FILES / name / f"{name}.rec").read_bytes()
     path, whole, counts = tmp_path / "train.rec", len(THEIRS[f"{name}/{name}.rec"]), set()
     for end in range(0, len(data), 28):
@@ -970,7 +972,7 @@ def test_a_file_cut_anywhere_gives_its_first_records_or_an_error(tmp_path: Path,
 def test_a_flipped_bit_anywhere_in_headers_gives_records_or_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: bytes
 ) -> None:
-    monkeypatch.setattr(recordio, "_NUM_PLAUSIBLE", 1000)  # a million classes take a second each time
+    monkeypatch.setattr(recordio, "_NUM_PLAUSIBLE", 1000)  # building a million classes would take a second each time
     first, second = frames(payload(0, [1.0, 2.0], image)), frames(payload(1, 1))
     path, num_errors = tmp_path / "train.rec", 0
     flipped = [*range(40), *range(first.rindex(MAGIC), first.rindex(MAGIC) + 8), *range(len(first), len(first) + 12)]
@@ -981,10 +983,10 @@ def test_a_flipped_bit_anywhere_in_headers_gives_records_or_an_error(
         found = outcome(path)
         assert found in (1, 2) or str(found).startswith(f"{path}: ")
         num_errors += isinstance(found, str)
-    assert num_errors > 8 * 20  # all magic words, and most of what tells kinds, lengths and numbers of labels
+    assert num_errors > 8 * 20  # all magic words, and most bits of kinds, lengths and label counts
 
 
-# InsightFace: record 0 says which ids the identities have, and these have no image
+# InsightFace: record 0 holds the id range of the identity records, which have no image.
 
 
 def faces(path: Path, num_images: int = 4) -> Path:
@@ -994,7 +996,7 @@ def faces(path: Path, num_images: int = 4) -> Path:
     return write(path, payload(0, (float(last), last + 2.0), b""), *images, *identities)
 
 
-def test_records_of_insightface_without_an_image_are_headers_that_are_left_out(tmp_path: Path) -> None:
+def test_insightface_header_records_without_an_image_are_left_out(tmp_path: Path) -> None:
     path = faces(tmp_path / "set/train.rec")
     (tmp_path / "set/property").write_text("2,112,112")
     starts = [at for at in range(0, path.stat().st_size, 4) if path.read_bytes()[at : at + 4] == MAGIC]
@@ -1013,7 +1015,7 @@ def test_records_of_insightface_without_an_image_are_headers_that_are_left_out(t
     )
 
 
-def test_a_record_without_an_image_among_images_stays_an_error(tmp_path: Path) -> None:
+def test_a_record_without_an_image_among_images_is_still_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "train.rec", payload(0, (3.0, 5.0), b""), payload(1, 0), payload(2, (1.0, 2.0), b""))
     assert f"(id 2), of 32 bytes, has no image. {REPAIR}" in refusal(path)
     path = write(tmp_path / "train.rec", payload(0, (1.0, 2.0), b""), payload(1, (1.0, 1.0), b""))

@@ -1,4 +1,4 @@
-"""The promise of all layouts: the same images have the same keys, labels, classes, fingerprint and batches in each."""
+"""The same images have the same keys, labels, classes, fingerprint and batches in every layout."""
 
 import io
 import json
@@ -29,7 +29,7 @@ WHOLE: Images = {
     for split, images in miniature.photographs().items()
     if split != "test"
 }
-"""Without test, and without the truncated image, which cannot be in a batch."""
+"""The images without the split test and the truncated image, which cannot be in a batch."""
 WNIDS = sorted(miniature.CLASSES)
 LABEL = {wnid: label for label, wnid in enumerate(WNIDS)}
 
@@ -131,7 +131,7 @@ def recordio(path: Path) -> Path:
 
 
 def tfrecord(path: Path) -> Path:
-    """As the TPU tools write it: labels from 1, the file's name and its WordNet id; see facts of tf.train.Example."""
+    """TFRecords as the TPU tools write them: labels from 1, the file's name and its WordNet id."""
     path.mkdir()
     for split, images in WHOLE.items():
         data = io.BytesIO()
@@ -166,7 +166,7 @@ def masked_crc(data: bytes) -> bytes:
 
 
 def parquet(path: Path) -> Path:
-    """As on the Hugging Face hub: the file's name with its WordNet id once more at the end."""
+    """Parquet as on the Hugging Face hub: the file's name, with its WordNet id repeated at the end."""
     path.mkdir()
     names = [miniature.CLASSES[wnid] for wnid in WNIDS]
     info = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
@@ -181,7 +181,7 @@ def parquet(path: Path) -> Path:
 
 
 def class_tars(path: Path) -> Path:
-    """ImageNet-21K's form, which has no val."""
+    """Class archives as in ImageNet-21K, which has no val."""
     for wnid in WNIDS:
         images = {key.rpartition("/")[2]: data for key, data in files_of("train").items() if key.startswith(wnid)}
         miniature.write(path, {f"{wnid}.tar": miniature.tar_bytes(images)})

@@ -22,7 +22,7 @@ def crops(count: int) -> Images:
 
 
 def columns(images: Images) -> bytes:
-    """Planes of columns, as published."""
+    """The images as published: planes stored column by column."""
     return images.transpose(0, 3, 2, 1).tobytes()
 
 
@@ -42,7 +42,7 @@ def images_of(table: Table) -> Images:
     return np.stack([np.frombuffer(table.read(row), np.uint8).reshape(96, 96, 3) for row in range(len(table))])
 
 
-def test_the_images_are_those_of_torchvision_and_upright(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_images_match_torchvisions_and_are_upright(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import_torchvision()
     from torchvision.datasets import STL10
 
@@ -58,7 +58,7 @@ def test_the_images_are_those_of_torchvision_and_upright(tmp_path: Path, monkeyp
     assert (images_of(found.splits["train"]) == crops(5)).all()
 
 
-def test_the_archive_gives_the_same_and_notes_say_what_is_left_out(tmp_path: Path) -> None:
+def test_the_archive_gives_the_same_images_and_notes_say_what_is_left_out(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "unpacked/stl10_binary")
     with tarfile.open(tmp_path / "stl10_binary.tar.gz", "w:gz") as tar:
         tar.add(folder, folder.name)
@@ -73,7 +73,7 @@ def test_the_archive_gives_the_same_and_notes_say_what_is_left_out(tmp_path: Pat
     ]
 
 
-def test_without_names_the_classes_are_the_numbers_of_the_file(tmp_path: Path) -> None:
+def test_without_names_the_classes_are_the_numbers_in_the_file(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set")
     (folder / "class_names.txt").unlink()
     found = open_source(folder)

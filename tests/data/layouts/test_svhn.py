@@ -29,7 +29,7 @@ def write(path: Path, labels: list[int], **changes: Any) -> Path:
     return path
 
 
-def test_the_images_and_digits_are_those_of_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_images_and_digits_match_torchvisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import_torchvision()
     from torchvision.datasets import SVHN
 
@@ -46,7 +46,7 @@ def test_the_images_and_digits_are_those_of_torchvision(tmp_path: Path, monkeypa
         assert table.labels.tolist() == theirs.labels.reshape(-1).tolist()
 
 
-def test_a_single_file_is_its_split(tmp_path: Path) -> None:
+def test_a_single_file_is_read_as_its_split(tmp_path: Path) -> None:
     assert list(open_source(write(tmp_path / "test_32x32.mat", [3, 4])).splits) == ["test"]
 
 

@@ -42,7 +42,7 @@ def read(path: Path) -> Dataset:
 
 
 def listing(dataset: Dataset) -> dict[str, str]:
-    """The class of each key, after checking that its bytes are the file's name."""
+    """The class of each key, after checking that the bytes are the file's name."""
     assert list(dataset.splits) == ["train"]
     rows = dataset.splits["train"]
     for row in range(len(rows)):
@@ -131,7 +131,7 @@ def test_known_sets_are_named_by_their_counts(num_classes: int, num_images: int,
     assert synsets._which_set(num_classes, num_images).startswith(note)
 
 
-def test_a_real_count_of_classes_is_named_in_the_notes(tmp_path: Path) -> None:
+def test_the_notes_name_a_set_with_a_known_number_of_classes(tmp_path: Path) -> None:
     one = tar_of({"n00000000_1.JPEG": b"n00000000_1.JPEG"})
     path = write_file(tmp_path / "x.tar", tar_of({f"n{number:08}.tar": one for number in range(1000)}))
     assert read(path).notes == (
@@ -157,7 +157,7 @@ def test_files_that_are_not_images_are_left_out_and_counted(tmp_path: Path) -> N
     )
 
 
-def test_a_class_without_images_is_noted(tmp_path: Path) -> None:
+def test_a_class_without_images_is_named_in_a_note(tmp_path: Path) -> None:
     dataset = read(write_folder(tmp_path / "set", class_archives({**CLASSES, "n00000001": [], "n00000002": []})))
     assert listing(dataset) == EXPECTED
     assert dataset.classes.ids[:2] == ("n00000001", "n00000002")
@@ -170,7 +170,7 @@ def test_images_in_a_folder_inside_the_archive_have_the_same_keys(tmp_path: Path
     assert listing(read(write_folder(tmp_path / "set", archives))) == EXPECTED
 
 
-def test_an_image_that_is_named_after_another_class_has_that_of_its_archive_and_a_note_says_so(tmp_path: Path) -> None:
+def test_an_image_named_after_another_class_has_the_class_of_its_archive_and_a_note_says_so(tmp_path: Path) -> None:
     dataset = read(
         write_folder(tmp_path / "set", class_archives({"n00000001": ["a.JPEG"], "n00000002": ["n00000001_1.JPEG"]}))
     )

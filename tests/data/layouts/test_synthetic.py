@@ -29,7 +29,7 @@ def default(tmp_path_factory: pytest.TempPathFactory) -> table.Dataset:
     return opened("synthetic", tmp_path_factory.mktemp("default"))
 
 
-def test_by_default_it_is_1000_jpegs_of_224x224_in_10_classes_and_100_for_validation(default: table.Dataset) -> None:
+def test_the_default_is_1000_jpegs_of_224x224_in_10_classes_and_100_for_validation(default: table.Dataset) -> None:
     assert {name: len(split) for name, split in default.splits.items()} == {"train": 1000, "val": 100}
     train = default.splits["train"]
     assert np.bincount(train.labels).tolist() == [100] * 10
@@ -44,7 +44,7 @@ def test_a_jpeg_has_about_half_a_byte_per_pixel(default: table.Dataset) -> None:
     assert default.splits["train"].lengths.mean() / 224**2 == pytest.approx(0.5, abs=0.05)
 
 
-def test_size_channels_format_and_counts_are_as_asked(tmp_path: Path) -> None:
+def test_size_channels_format_and_counts_are_as_requested(tmp_path: Path) -> None:
     dataset = opened("synthetic:images=7,size=20x30,classes=3,val=2,format=pixels,channels=1", tmp_path)
     train, val = dataset.splits["train"], dataset.splits["val"]
     assert (len(train), len(val), len(dataset.classes)) == (7, 2, 3)
@@ -57,7 +57,7 @@ def test_size_channels_format_and_counts_are_as_asked(tmp_path: Path) -> None:
     assert (image.size, image.mode) == ((30, 20), "L")
 
 
-def test_without_validation_images_there_is_no_split_for_them(tmp_path: Path) -> None:
+def test_without_validation_images_there_is_no_split_val(tmp_path: Path) -> None:
     contents = synthetic.read("synthetic:images=2,size=8,val=0", tmp_path)
     assert set(contents.splits) == {"train"}
     assert [file.name for file in tmp_path.iterdir()] == ["train.jpeg"]
@@ -72,7 +72,7 @@ def test_many_rows_share_few_images_of_their_class(tmp_path: Path) -> None:
     assert [train.key(row) for row in (0, 199_999)] == ["000000", "199999"]
 
 
-def test_if_there_are_more_classes_than_images_they_share_them_and_a_note_says_so(tmp_path: Path) -> None:
+def test_if_there_are_more_classes_than_distinct_images_they_share_images_and_a_note_says_so(tmp_path: Path) -> None:
     contents = synthetic.read("synthetic:images=1000,size=8,classes=1000,val=0,format=pixels", tmp_path)
     assert contents.splits["train"].label.tolist() == list(range(1000))
     assert len(set(np.asarray(contents.splits["train"].offset).tolist())) == 256
@@ -81,7 +81,7 @@ def test_if_there_are_more_classes_than_images_they_share_them_and_a_note_says_s
 
 @settings(max_examples=25, deadline=None)
 @given(images=st.integers(1, 600), classes=st.integers(1, 300), val=st.integers(0, 300))
-def test_each_row_is_in_its_file_and_each_image_has_one_label_if_there_is_room(
+def test_each_row_is_in_the_file_of_its_split_and_an_image_has_one_label_if_there_are_enough(
     tmp_path_factory: pytest.TempPathFactory, images: int, classes: int, val: int
 ) -> None:
     spec = f"synthetic:images={images},classes={classes},val={val},size=2,format=pixels"
@@ -97,7 +97,7 @@ def test_each_row_is_in_its_file_and_each_image_has_one_label_if_there_is_room(
             assert len(pairs) == len(set(split.offsets.tolist()))
 
 
-def test_the_same_text_gives_the_same_images(tmp_path: Path) -> None:
+def test_the_same_specification_gives_the_same_images(tmp_path: Path) -> None:
     spec = "synthetic:images=30,size=16,val=10"
     first, second = opened(spec, tmp_path / "a"), opened(spec, tmp_path / "b")
     for split in ("train", "val"):
@@ -105,7 +105,7 @@ def test_the_same_text_gives_the_same_images(tmp_path: Path) -> None:
         assert [ours.read(row) for row in range(len(ours))] == [theirs.read(row) for row in range(len(theirs))]
 
 
-def test_the_classes_can_be_learned_and_validation_images_are_others(tmp_path: Path) -> None:
+def test_the_classes_can_be_learned_and_validation_images_differ_from_training_images(tmp_path: Path) -> None:
     dataset = opened("synthetic:images=200,size=24,val=100,format=pixels", tmp_path)
     train, val = dataset.splits["train"], dataset.splits["val"]
 
@@ -118,7 +118,7 @@ def test_the_classes_can_be_learned_and_validation_images_are_others(tmp_path: P
     assert not {train.read(row) for row in range(200)} & {val.read(row) for row in range(100)}
 
 
-def test_the_spooled_files_are_the_stamp_and_their_size_is_logged_first(
+def test_the_stamp_is_the_spooled_files_and_their_size_is_logged_first(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

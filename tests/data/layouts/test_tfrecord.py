@@ -55,7 +55,7 @@ def recognised(path: Path) -> bool:
 
 
 def copy(names: list[str], path: Path) -> Path:
-    """Some of TensorFlow's files in a folder, without their own folders."""
+    """Copy some of TensorFlow's files into one flat folder."""
     path.mkdir(exist_ok=True)
     for name in names:
         (path / Path(name).name).write_bytes((FILES / name).read_bytes())
@@ -76,7 +76,7 @@ def example(features: Values) -> bytes:
 
 
 def make(path: Path, **files: list[Values]) -> Path:
-    """A folder with a file for each list of records, "train" for train.tfrecord."""
+    """Write a folder with a file for each list of records; the keyword train becomes train.tfrecord."""
     path.mkdir(parents=True, exist_ok=True)
     for name, records in files.items():
         (path / f"{name}.tfrecord").write_bytes(framed(*map(example, records)))
@@ -105,7 +105,7 @@ def labels(dataset: Dataset, split: str = "train") -> dict[str, int]:
 
 
 @pytest.mark.parametrize("kind", ["official", "slim", "tfds"])
-def test_images_classes_and_keys_are_those_that_tensorflow_reads(kind: str) -> None:
+def test_images_classes_and_keys_match_what_tensorflow_reads(kind: str) -> None:
     found = contents(FILES / kind)
     assert (found.classes.ids, found.classes.names, found.classes.numbered) == (IDS, NAMES, False)
     encoded, first, file_key = ("image", 0, "file_name") if kind == "tfds" else ("image/encoded", 1, "image/filename")
@@ -148,7 +148,7 @@ def test_the_test_set_of_tfds_has_no_labels() -> None:
     assert (list(rows.label), list(rows.key)) == ([-1] * 3, [f"test_{number}.JPEG" for number in range(3)])
 
 
-def test_the_same_images_have_the_rows_that_they_have_in_class_folders(tmp_path: Path) -> None:
+def test_the_rows_match_those_of_the_same_images_in_class_folders(tmp_path: Path) -> None:
     dataset = read(copy([name for name in TRUTH if name.startswith("official/")], tmp_path / "records"))
     for split, rows in dataset.splits.items():
         for row, key in enumerate(rows.keys()):
@@ -186,9 +186,9 @@ def test_the_golden_records_contain_the_golden_images(kind: str, tmp_path: Path)
 
 
 GOLDEN_BOXES = ((0.0, 0.25), (0.1, 0.35))
-"""xmin = ymin and xmax = ymax - 0.25 of an image's first and second box, as TensorFlow reads them."""
+"""Coordinates of an image's first and second box: xmin = ymin, and xmax = ymax - 0.25, as TensorFlow reads them."""
 GOLDEN_NUM_BOXES = [int(digit) for digit in "120101201201201201201201"]
-"""Of the images in the order of their keys."""
+"""For the images in the order of their keys."""
 
 
 def test_the_golden_compressed_file_is_read(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_the_golden_compressed_file_is_read(tmp_path: Path) -> None:
     assert found == {f"n01440764/{path.name}": path.read_bytes() for path in (GOLDEN / "images/n01440764").iterdir()}
 
 
-def test_compressed_files_are_unpacked_once_into_the_cache_after_announcing_it(
+def test_compressed_files_are_unpacked_once_into_the_cache_after_a_log_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = copy([name for name in TRUTH if name.startswith("packed/")], tmp_path / "packed")
@@ -221,7 +221,7 @@ def test_compressed_files_are_unpacked_once_into_the_cache_after_announcing_it(
             assert hashlib.sha256(data[offset : offset + length]).hexdigest() == theirs["image/encoded"][1][0]
 
 
-def test_a_compressed_file_that_is_cut_short_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_truncated_compressed_file_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(1, "a", "x")], val=[image(1, "a", "x")])
     (path / "val.tfrecord").write_bytes(gzip.compress((path / "train.tfrecord").read_bytes())[:-3])
     size = (path / "val.tfrecord").stat().st_size
@@ -232,7 +232,7 @@ def test_a_compressed_file_that_is_cut_short_is_an_error_and_leaves_nothing(tmp_
     assert list((tmp_path / "set.spool").iterdir()) == []
 
 
-def test_a_compressed_file_that_grows_without_end_is_refused(tmp_path: Path) -> None:
+def test_a_compressed_file_that_expands_too_much_is_refused(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[])
     bomb = gzip.compress(framed(b"") + bytes(10**6))
     (path / "train.tfrecord").write_bytes(bomb)
@@ -281,7 +281,7 @@ NAMES_OF_FILES = {
 
 
 @pytest.mark.parametrize("name", NAMES_OF_FILES)
-def test_a_word_in_the_name_of_a_file_or_its_folder_gives_its_split(name: str, tmp_path: Path) -> None:
+def test_a_word_in_the_name_of_a_file_or_its_folder_gives_the_split(name: str, tmp_path: Path) -> None:
     file = tmp_path / "set" / name
     file.parent.mkdir(parents=True)
     file.write_bytes(framed(example(image(1, "a", "x.jpg"))))
@@ -320,7 +320,7 @@ def test_records_are_recognised_by_their_first_bytes(tmp_path: Path) -> None:
         (tmp_path / "train.tfrecord").write_bytes(data)
         assert recognised(tmp_path) == expected
         assert recognised(tmp_path / "train.tfrecord") == expected
-    make(tmp_path, validation=[image(1, "a", "x.jpg")])  # one good file is enough: the other is then an error
+    make(tmp_path, validation=[image(1, "a", "x.jpg")])  # one good file is enough; reading the other is then an error
     assert recognised(tmp_path)
     assert refusal(tmp_path).startswith(
         f"{tmp_path}/train.tfrecord: record 0 (counted from 0, at byte 0): the checksum"
@@ -351,7 +351,7 @@ def test_files_that_are_missing_from_a_set_are_an_error_that_names_them(tmp_path
         (tmp_path / f"set/train-{number:05}-of-00012.tfrecord").write_bytes(framed(example(image(1, "a", f"{number}"))))
     assert "1 of the 12 files of train are missing: train-00005-of-00012.tfrecord. Copy" in refusal(tmp_path / "set")
     (tmp_path / "set/train-00004-of-00012.tfrecord").write_bytes(b"")
-    (tmp_path / "set/train-00005-of-00012.tfrecord").write_bytes(b"")  # as written if there are more files than images
+    (tmp_path / "set/train-00005-of-00012.tfrecord").write_bytes(b"")  # empty if there are more files than images
     assert len(read(tmp_path / "set").splits["train"]) == 10
 
 
@@ -374,7 +374,7 @@ def test_a_part_of_a_larger_set_has_gaps_in_its_label_numbers(tmp_path: Path) ->
     )
 
 
-def test_a_split_of_two_sets_is_an_error(tmp_path: Path) -> None:
+def test_a_split_with_files_of_two_sets_is_an_error(tmp_path: Path) -> None:
     names = ["train-0-of-1", "train-0-of-2", "train-1-of-2", "validation-0-of-1"]
     (tmp_path / "set").mkdir()
     for name in names:
@@ -392,7 +392,7 @@ def test_a_split_of_two_sets_is_an_error(tmp_path: Path) -> None:
     assert "train-0-of-1 (1 in all); train.tfrecord (1 in all). A split" in refusal(tmp_path / "set")
 
 
-def test_numbers_of_files_that_are_impossible_are_an_error(tmp_path: Path) -> None:
+def test_impossible_file_numbers_are_an_error(tmp_path: Path) -> None:
     data = framed(example(image(1, "a", "x")))
     for folder_name, names in {
         "twice": ("train-0-of-2", "train-00-of-2"),
@@ -429,7 +429,7 @@ def test_files_that_are_not_records_are_left_out_and_a_note_says_so(tmp_path: Pa
     )
 
 
-def test_a_split_without_records_is_left_out_and_a_set_without_any_is_an_error(tmp_path: Path) -> None:
+def test_a_split_without_records_is_left_out_and_a_set_without_records_is_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(1, "a", "x")], val=[])
     dataset = read(path)
     assert list(dataset.splits) == ["train"]
@@ -499,14 +499,14 @@ def test_classes_are_sorted_by_their_ids_whatever_their_numbers(tmp_path: Path) 
     ("first", "said"),
     [(0, "begin at 0."), (1, "begin at 1, as 0 is reserved for a background class."), (5, "begin at 5.")],
 )
-def test_a_note_says_where_label_numbers_begin(first: int, said: str, tmp_path: Path) -> None:
+def test_a_note_says_which_number_labels_begin_at(first: int, said: str, tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(first + 1, "b", "x")], val=[image(first, "a", "x")])
     dataset = read(path)
     assert (labels(dataset), labels(dataset, "val")) == ({"b/x": 1}, {"a/x": 0})
     assert dataset.notes == (f"Classes are those of image/class/synset; the label numbers {said}",)
 
 
-def test_classes_without_numbers_and_numbers_without_classes_go_together(tmp_path: Path) -> None:
+def test_records_may_lack_either_the_class_or_the_label_number(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(None, "b", "x"), image(None, "a", "x")])
     assert labels(read(path)) == {"a/x": 0, "b/x": 1}
     assert read(path).notes == ("Classes are those of image/class/synset; there are no label numbers.",)
@@ -532,7 +532,9 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize("numbers", NUMBERS)
-def test_the_lowest_number_of_all_splits_shows_if_numbers_begin(numbers: tuple[int, ...], tmp_path: Path) -> None:
+def test_the_lowest_number_of_all_splits_decides_if_labels_begin_at_0_or_1(
+    numbers: tuple[int, ...], tmp_path: Path
+) -> None:
     offset, why = NUMBERS[numbers]
     train = [image(number, name=f"{number}.jpg") for number in numbers[1:]]
     path = make(tmp_path / "set", train=train, val=[image(numbers[0], name="0.jpg")])
@@ -546,7 +548,7 @@ def test_the_lowest_number_of_all_splits_shows_if_numbers_begin(numbers: tuple[i
     )
 
 
-def test_the_numbers_of_tfds_begin_at_0_even_if_none_is_0(tmp_path: Path) -> None:
+def test_labels_of_tfds_begin_at_0_even_if_none_is_0(tmp_path: Path) -> None:
     dataset = read(make(tmp_path / "set", train=[ours(1, "x"), ours(2, "y")]))
     assert labels(dataset) == {"x": 1, "y": 2}
     assert len(dataset.classes) == 3
@@ -571,7 +573,7 @@ def test_slims_list_names_the_numbers_and_says_where_they_begin(tmp_path: Path) 
     (path / "labels.txt").write_text("0:daisy\n1:rose\n2:tulip\n3:weed\n")
     dataset = read(path)
     assert dataset.classes == table.Classes(("0", "1", "2", "3"), ("daisy", "rose", "tulip", "weed"), numbered=True)
-    assert labels(dataset) == {"x": 1, "y": 2}  # though none is 0
+    assert labels(dataset) == {"x": 1, "y": 2}  # although no label is 0
     assert dataset.notes[0].endswith(f"Label 0 is class 0: {path}/labels.txt lists the classes from 0.")
 
     (path / "labels.txt").write_text("0:Background\n1:rose\n2:tulip: red\n")
@@ -581,16 +583,16 @@ def test_slims_list_names_the_numbers_and_says_where_they_begin(tmp_path: Path) 
     assert dataset.notes[0].endswith(f"Label 1 is class 0: {path}/labels.txt reserves 0 for a background class.")
     (path / "labels.txt").write_text("1:rose\n2:tulip\n")
     assert read(path).classes.names == ("rose", "tulip")
-    (path / "labels.txt").write_text("rose\n\ntulip\nweed\n")  # a name a line, as others have it
+    (path / "labels.txt").write_text("rose\n\ntulip\nweed\n")  # one name per line, as in other lists
     assert (read(path).classes.names, labels(read(path))) == (("rose", "tulip", "weed"), {"x": 1, "y": 2})
     make(path, val=[image(0, name="z")])
-    (path / "labels.txt").write_text("0:background\n1:rose\n2:tulip\n")  # which is a class where images have it
+    (path / "labels.txt").write_text("0:background\n1:rose\n2:tulip\n")  # which is a class if images have it
     assert (read(path).classes.names, labels(read(path))) == (("background", "rose", "tulip"), {"x": 1, "y": 2})
 
 
-def test_lists_of_wordnet_ids_and_tfds_lists_are_the_classes_ids(tmp_path: Path) -> None:
+def test_class_ids_come_from_lists_of_wordnet_ids_and_tfds_lists(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(1, name="x"), image(2, name="y")])
-    (path / "labels.txt").write_text("0:background\n1:n01443537\n2:n01440764\n")  # numbered so: that order is kept
+    (path / "labels.txt").write_text("0:background\n1:n01443537\n2:n01440764\n")  # this order is kept
     dataset = read(path)
     assert dataset.classes.ids == ("n01443537", "n01440764")
     assert dataset.classes.names == ("goldfish, Carassius auratus", "tench, Tinca tinca")
@@ -601,11 +603,11 @@ def test_lists_of_wordnet_ids_and_tfds_lists_are_the_classes_ids(tmp_path: Path)
     dataset = read(path)
     assert (dataset.classes.ids, dataset.classes.numbered) == (("tulips", "roses", "daisy"), False)
     assert labels(dataset) == {"daisy/x": 2, "roses/y": 1}
-    (path / "label.labels.txt").write_text("tulips\nroses\ntulips\n")  # no ids, as two are the same
+    (path / "label.labels.txt").write_text("tulips\nroses\ntulips\n")  # not ids, because two are equal
     assert read(path).classes == table.Classes(("0", "1", "2"), ("tulips", "roses", "tulips"), numbered=True)
 
 
-def test_a_label_that_no_list_has_is_an_error_with_its_record(tmp_path: Path) -> None:
+def test_a_label_that_the_list_lacks_is_an_error_with_its_record(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[ours(0, "x"), ours(3, "y")])
     (path / "label.labels.txt").write_text("a\nb\nc\n")
     second = len(framed(example(ours(0, "x"))))
@@ -636,14 +638,14 @@ def test_two_lists_that_differ_are_an_error(tmp_path: Path) -> None:
     )
 
 
-def test_a_list_is_found_next_to_a_single_file_and_in_the_files_folder(tmp_path: Path) -> None:
+def test_a_class_list_is_found_next_to_a_single_file_and_in_the_folder_of_the_files(tmp_path: Path) -> None:
     path = make(tmp_path / "set/train", part=[ours(0, "x")]).parent
     (path / "train/label.labels.txt").write_text("tulips\nroses\n")
     assert read(path).classes.ids == ("tulips", "roses")
     assert read(path / "train/part.tfrecord").classes.ids == ("tulips", "roses")
 
 
-def test_labels_that_are_impossible_are_an_error_with_their_record(tmp_path: Path) -> None:
+def test_impossible_labels_are_an_error_with_their_record(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(-2, name="x")])
     assert refusal(path) == (
         f"{path}/train.tfrecord: record 0 (counted from 0, at byte 0): its label is -2; labels are numbers from 0, or "
@@ -666,7 +668,7 @@ def test_records_without_any_label_are_an_error(tmp_path: Path) -> None:
     )
 
 
-def test_names_are_the_records_texts_else_listed_else_wordnets(tmp_path: Path) -> None:
+def test_names_come_from_the_records_or_else_a_list_or_else_wordnet(tmp_path: Path) -> None:
     path = make(
         tmp_path / "set", train=[image(1, "n01440764", "x"), image(2, "n01443537", "x", "a fish"), image(3, "z", "x")]
     )
@@ -684,7 +686,7 @@ def test_file_names_may_be_paths(tmp_path: Path) -> None:
     assert labels(read(make(tmp_path / "set", train=records))) == {"a/x/1.jpg": 0, "a/2.jpg": 0, "b/3.jpg": 1}
 
 
-def test_images_without_file_names_are_named_by_their_numbers(tmp_path: Path) -> None:
+def test_images_without_file_names_are_numbered(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(1, "a"), image(2, "b"), image(1, "a", "x.jpg")])
     dataset = read(path)
     assert labels(dataset) == {"a/00000": 0, "b/00001": 1, "a/x.jpg": 0}
@@ -766,7 +768,7 @@ STRANGE: dict[str, Values] = {
 
 
 @pytest.mark.parametrize("what", STRANGE)
-def test_records_of_another_form_are_an_error_that_says_what_they_contain(what: str, tmp_path: Path) -> None:
+def test_records_with_other_features_are_an_error_that_says_what_they_contain(what: str, tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(1, "a", "x"), STRANGE[what]])
     second = len(framed(example(image(1, "a", "x"))))
     assert refusal(path) == f"{path}/train.tfrecord: record 1 (counted from 0, at byte {second}): {what}."
@@ -782,7 +784,7 @@ def test_a_payload_that_is_not_an_example_is_an_error_with_its_record(tmp_path: 
     )
 
 
-def test_a_byte_that_has_changed_is_found_before_its_label_is_believed(tmp_path: Path) -> None:
+def test_a_changed_byte_is_found_before_the_label_is_used(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(1, name="x"), image(2, name="y")])
     data = bytearray((path / "train.tfrecord").read_bytes())
     data[-20] ^= 1
@@ -793,7 +795,7 @@ def test_a_byte_that_has_changed_is_found_before_its_label_is_believed(tmp_path:
     )
 
 
-def test_of_large_files_only_lengths_are_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_lengths_of_large_files_are_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make(tmp_path / "set", train=[image(1, name="x"), image(2, name="y")])
     monkeypatch.setattr(tfrecord, "_VERIFIED_BYTES", (path / "train.tfrecord").stat().st_size - 1)
     good = (path / "train.tfrecord").read_bytes()
@@ -804,7 +806,7 @@ def test_of_large_files_only_lengths_are_verified(tmp_path: Path, monkeypatch: p
     assert "the checksum of its length does not match" in refusal(path)
 
 
-def test_a_file_that_is_truncated_anywhere_is_an_error_or_ends_with_a_whole_record(tmp_path: Path) -> None:
+def test_a_file_truncated_anywhere_is_an_error_or_ends_with_a_whole_record(tmp_path: Path) -> None:
     records = [image(1, "a", "x"), image(2, "b", "y")]
     path = make(tmp_path / "set", train=records)
     whole = (path / "train.tfrecord").read_bytes()
@@ -818,7 +820,7 @@ def test_a_file_that_is_truncated_anywhere_is_an_error_or_ends_with_a_whole_reco
             tfrecord.read(tree)
 
 
-# A list of the classes next to the records, as we write it.
+# A class list next to the records, as `prepare` writes it.
 
 
 def three_classes(path: Path) -> Path:
@@ -843,7 +845,7 @@ def test_classes_have_the_order_of_the_list_next_to_the_records(tmp_path: Path, 
     assert dataset.notes == (FROM_ONE,)
 
 
-def test_a_list_may_have_classes_without_images(tmp_path: Path) -> None:
+def test_a_class_list_may_name_classes_without_images(tmp_path: Path) -> None:
     three_classes(tmp_path / "set")
     (tmp_path / "set/classes.txt").write_text("eel\ndog\nant\ncat\n")
     dataset = read(tmp_path / "set")
@@ -854,7 +856,7 @@ def test_a_list_may_have_classes_without_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["dog\nant\n", "1 dog\n2 ant\n3 cat\n", "dog\n\nant\ncat\n", "", "kit fox\neel\nray\n"]
 )
-def test_a_list_of_something_else_is_ignored(tmp_path: Path, text: str) -> None:
+def test_a_list_of_other_classes_is_ignored(tmp_path: Path, text: str) -> None:
     three_classes(tmp_path / "set")
     (tmp_path / "set/classes.txt").write_text(text)
     assert read(tmp_path / "set").classes.ids == ("ant", "cat", "dog")

@@ -34,7 +34,7 @@ NO_SPLIT = "No name contains a split: all shards are train."
 
 
 def pack(path: Path, members: Members) -> Path:
-    """A shard with these members, in this order."""
+    """Write a shard with these members, in this order."""
     return write_file(path, tar_of(members))
 
 
@@ -62,7 +62,7 @@ def read(path: Path) -> Dataset:
 
 
 def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
-    """The class of each key, after comparing the bytes with those that tarfile finds at that place in the shard."""
+    """The class of each key, after comparing the bytes with those that tarfile finds at that position in the shard."""
     rows = dataset.splits[split]
     for row in range(len(rows)):
         with tarfile.open(rows.shard(row)) as tar:
@@ -79,7 +79,7 @@ refusal = error_of(contents)
 
 
 def at(shard: Path, member: str) -> str:
-    """How an error names a member: in its shard, at the byte that tarfile finds; the last of several of that name."""
+    """How an error names a member: its shard and the byte where tarfile finds it (the last one of that name)."""
     with tarfile.open(shard) as tar:
         return f"{shard}/{member} (in {shard} at byte {tar.getmember(member).offset_data:,})"
 
@@ -97,7 +97,7 @@ def test_shards_are_read_in_place_with_the_labels_of_cls(tmp_path: Path) -> None
     assert dataset.notes == (NUMBERS_ONLY,)
 
 
-def test_the_photographs_are_the_same_as_in_their_class_folders(tmp_path: Path, photo_folder: Path) -> None:
+def test_photographs_in_shards_are_the_same_dataset_as_in_class_folders(tmp_path: Path, photo_folder: Path) -> None:
     expected = reloaded(folder.read(open_tree(photo_folder, tmp_path)))
     path = tmp_path / "set"
     for split in ("train", "val"):
@@ -250,7 +250,7 @@ def test_a_single_shard_and_a_pattern_are_the_same_as_their_folder(tmp_path: Pat
 
 
 @pytest.mark.parametrize("suffix", [".tar.gz", ".tgz", ".tar.xz", ".tar.bz2"])
-def test_compressed_shards_are_the_same(tmp_path: Path, suffix: str) -> None:
+def test_compressed_shards_give_the_same_dataset(tmp_path: Path, suffix: str) -> None:
     members = joined(*(sample(f"{n:03}", n % 3, described={"filename": f"n{n:03}.jpg"}) for n in range(30)))
     expected = read(pack(tmp_path / "plain/train-0.tar", members))
     packers: dict[str, Callable[[bytes], bytes]] = {".tar.xz": lzma.compress, ".tar.bz2": bz2.compress}
@@ -351,7 +351,7 @@ def test_a_list_that_may_shift_labels_is_an_error_with_its_line(tmp_path: Path, 
     assert refusal(tmp_path / "set") == f"{tmp_path}/set/classes.txt, {error}"
 
 
-def test_words_for_people_are_names_and_the_classes_stay_numbers(tmp_path: Path) -> None:
+def test_readable_names_are_used_as_names_and_the_classes_stay_numbered(tmp_path: Path) -> None:
     pack(tmp_path / "set/train-0.tar", joined(sample("a", 1), sample("b", 0)))
     (tmp_path / "set/label_words.csv").write_text("0,tench\n1,eel\n")
     dataset = read(tmp_path / "set")
@@ -359,7 +359,7 @@ def test_words_for_people_are_names_and_the_classes_stay_numbers(tmp_path: Path)
     assert dataset.notes == (f"The class names, which are not ids, are from {tmp_path}/set/label_words.csv.",)
 
 
-def test_two_lists_that_contradict_each_other_are_both_refused(tmp_path: Path) -> None:
+def test_if_two_lists_contradict_each_other_neither_is_used(tmp_path: Path) -> None:
     pack(tmp_path / "set/train-0.tar", joined(sample("a", 1), sample("b", 0)))
     (tmp_path / "set/imagenet_class_index.json").write_text('{"0": ["n01440764", "tench"], "1": ["n01443537", "eel"]}')
     dataset = read(tmp_path / "set")
@@ -394,7 +394,7 @@ def test_a_label_beyond_the_list_is_an_error_that_names_the_sample(tmp_path: Pat
 
 
 @pytest.mark.parametrize("label", [1_000_000, 999_999_999])
-def test_a_label_of_millions_is_an_error_not_a_million_classes(tmp_path: Path, label: int) -> None:
+def test_a_label_in_the_millions_is_an_error_and_does_not_create_a_million_classes(tmp_path: Path, label: int) -> None:
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 1), sample("b", label)))
     assert refusal(shard) == (
         f"{at(shard, 'b.jpg')} has label {label:,}, but labels count from 0 and labels must be less than 1,000,000. "
@@ -402,12 +402,12 @@ def test_a_label_of_millions_is_an_error_not_a_million_classes(tmp_path: Path, l
     )
 
 
-def test_classes_without_training_images_are_noted(tmp_path: Path) -> None:
+def test_classes_without_training_images_are_named_in_a_note(tmp_path: Path) -> None:
     dataset = read(pack(tmp_path / "train-0.tar", joined(sample("a", 1), sample("b", 3))))
     assert (len(dataset.classes), dataset.notes) == (4, (NUMBERS_ONLY, "train has no images of 2 classes: 0, 2."))
 
 
-def test_the_form_of_timms_imagenet_gives_the_keys_of_the_archive(tmp_path: Path) -> None:
+def test_shards_in_the_form_of_timms_imagenet_have_the_keys_of_the_archive(tmp_path: Path) -> None:
     for split, name in (("train", "n01440764_10026"), ("validation", "ILSVRC2012_val_00000293")):
         described = {"filename": f"{name}.JPEG", "label": 0, "height": 3, "width": 2}
         goldfish = {"filename": f"{name.replace('n01440764', 'n01443537')}x.JPEG", "label": 1, "height": 3, "width": 2}
@@ -427,10 +427,10 @@ def test_the_form_of_timms_imagenet_gives_the_keys_of_the_archive(tmp_path: Path
 @pytest.mark.parametrize(
     "names",
     [
-        ["n01440764_1", "n01440764_2"],  # two labels of one id
+        ["n01440764_1", "n01440764_2"],  # two labels for one id
         ["n01440764_1", "n0144353_2"],  # no WordNet id
         ["n01440764_1", "n01443537-2"],
-        ["n01440764_1", "n01443537_2", "n02085620_3"],  # one label of two ids
+        ["n01440764_1", "n01443537_2", "n02085620_3"],  # one label for two ids
     ],
 )
 def test_file_names_that_contradict_the_labels_do_not_name_classes(tmp_path: Path, names: list[str]) -> None:
@@ -438,7 +438,7 @@ def test_file_names_that_contradict_the_labels_do_not_name_classes(tmp_path: Pat
     assert read(pack(tmp_path / "train-0.tar", members)).classes.numbered
 
 
-def test_training_images_name_the_classes_only_if_all_classes_have_some(tmp_path: Path) -> None:
+def test_file_names_give_the_classes_only_if_every_class_has_training_images(tmp_path: Path) -> None:
     pack(tmp_path / "set/train-0.tar", joined(sample("n01440764_1", 0), sample("n01443537_1", 1)))
     assert not read(tmp_path / "set").classes.numbered
     pack(tmp_path / "set/val-0.tar", joined(sample("x", 2)))
@@ -458,7 +458,7 @@ def test_fields_that_do_not_tell_classes_apart_are_not_mistaken_for_ids(tmp_path
     def described(label: int, number: int) -> Json:
         return {
             "label": label,
-            "wnid": "same",  # of all classes
+            "wnid": "same",  # the same for all classes
             "synset": f"{number}",  # differs within a class
             "class_name": "" if label else "cat",
             "classname": label,
@@ -482,7 +482,7 @@ def test_labels_may_be_text_in_json(tmp_path: Path, field: str) -> None:
     assert dataset.notes == ("The class ids are from the samples' labels.",)
 
 
-def test_labels_that_are_text_have_the_order_of_a_list_next_to_the_shards(tmp_path: Path) -> None:
+def test_text_labels_have_the_order_of_a_list_next_to_the_shards(tmp_path: Path) -> None:
     shard = pack(tmp_path / "set/train-0.tar", joined(*(sample(name, described={"wnid": name}) for name in "dc")))
     (tmp_path / "set/classes.txt").write_text("e\nd\nc\n")
     dataset = read(tmp_path / "set")
@@ -494,7 +494,7 @@ def test_labels_that_are_text_have_the_order_of_a_list_next_to_the_shards(tmp_pa
     )
 
 
-def test_text_and_numbers_as_labels_are_an_error_with_both(tmp_path: Path) -> None:
+def test_a_mix_of_text_and_numbers_as_labels_is_an_error_with_both(tmp_path: Path) -> None:
     members = joined(sample("a", described={"label": "cat"}), sample("b", described={"label": 1}))
     shard = pack(tmp_path / "train-0.tar", members)
     assert refusal(shard) == (
@@ -503,7 +503,7 @@ def test_text_and_numbers_as_labels_are_an_error_with_both(tmp_path: Path) -> No
     )
 
 
-def test_cls_counts_if_json_differs_and_a_note_says_so(tmp_path: Path) -> None:
+def test_cls_is_used_if_json_differs_and_a_note_says_so(tmp_path: Path) -> None:
     members = joined(*(sample(f"s{n}", n, described={"label": max(n, 1), "class": "x"}) for n in range(3)))
     dataset = read(pack(tmp_path / "train-0.tar", members))
     assert listing(dataset) == {"s0.jpg": "0", "s1.jpg": "1", "s2.jpg": "2"}
@@ -513,7 +513,7 @@ def test_cls_counts_if_json_differs_and_a_note_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "bad", ["/x/2.jpg", "../2.jpg", "a/../2.jpg", "2.txt", "", 5, None, "1.jpg", "2\n.jpg", "\ud800.jpg"]
 )
-def test_file_names_in_json_are_keys_only_if_all_can_be(tmp_path: Path, bad: object) -> None:
+def test_file_names_in_json_are_keys_only_if_all_are_usable(tmp_path: Path, bad: object) -> None:
     def keys(second: object) -> list[str]:
         members = joined(
             sample("a", 0, described={"file_name": "1.jpg"}), sample("b", 1, described={"file_name": second})
@@ -573,7 +573,7 @@ def test_a_cls_may_have_white_space(tmp_path: Path, text: bytes) -> None:
     assert listing(read(shard)) == {"b.jpg": "7"}
 
 
-def test_a_cls_or_json_of_great_length_is_an_error(tmp_path: Path) -> None:
+def test_a_very_long_cls_or_json_is_an_error(tmp_path: Path) -> None:
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), [("b.jpg", b"x"), ("b.cls", b"1" * 65)]))
     assert refusal(shard) == f"{at(shard, 'b.cls')} has 65 bytes, too many for a label. Write the shard again."
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), sample("b", 1), [("b.json", b" " * (2**24 + 1))]))
@@ -597,7 +597,7 @@ def test_a_json_that_is_not_an_object_is_an_error(tmp_path: Path, text: bytes, w
 
 
 @pytest.mark.parametrize("label", [True, 1.5, [1], {}, "", "a\nb"])
-def test_a_label_in_json_of_another_kind_is_none(tmp_path: Path, label: object) -> None:
+def test_a_label_in_json_of_another_type_is_ignored(tmp_path: Path, label: object) -> None:
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), sample("b", described={"label": label})))
     assert refusal(shard).startswith(f"{at(shard, 'b.jpg')} has no label (expected a .cls, or a .json")
 
@@ -617,7 +617,7 @@ def test_two_images_in_one_sample_are_an_error(tmp_path: Path) -> None:
     )
 
 
-def test_a_label_that_was_written_twice_is_the_later_one(tmp_path: Path) -> None:
+def test_of_a_label_that_was_written_twice_the_later_is_used(tmp_path: Path) -> None:
     shard = pack(
         tmp_path / "train-0.tar", joined([("b.jpg", b"y"), ("b.cls", b"0")], sample("a", 0), [("a.cls", b"1")])
     )
@@ -653,7 +653,7 @@ def test_samples_with_the_same_name_are_distinguished_by_their_file_names(tmp_pa
     assert listing(read(tmp_path / "set")) == {"0.jpg": "0", "1.jpg": "1"}
 
 
-def test_a_shard_that_was_truncated_is_an_error(tmp_path: Path) -> None:
+def test_a_truncated_shard_is_an_error(tmp_path: Path) -> None:
     shard = pack(tmp_path / "set/train-0.tar", joined(*(sample(f"{n:03}", n % 2) for n in range(30))))
     whole = shard.read_bytes()
     for num_bytes in (2 * 1024 + 700, 20 * 1024):
@@ -668,7 +668,7 @@ def test_a_shard_that_shrinks_while_it_is_read_is_an_error(tmp_path: Path) -> No
     os.truncate(shard, 3 * 512)
     with pytest.raises(TenchError) as error:
         webdataset.read(tree)
-    assert str(error.value).endswith(": became shorter while being read.")
+    assert str(error.value).endswith(" became shorter while it was being read. Try again.")
 
 
 def test_a_shard_that_vanishes_is_an_error(tmp_path: Path) -> None:
@@ -726,7 +726,7 @@ def test_shards_without_images_are_an_error(tmp_path: Path) -> None:
         [*((f"{n}.txt", b"") for n in range(20)), ("a.jpg", b""), ("a.cls", b"1")],
     ],
 )
-def test_tars_without_an_image_and_its_label_among_the_first_members_are_others(
+def test_a_tar_without_an_image_and_its_label_among_the_first_members_is_not_a_shard(
     tmp_path: Path, members: Members
 ) -> None:
     shard = pack(tmp_path / "set/x.tar", members)
@@ -737,7 +737,7 @@ def test_tars_without_an_image_and_its_label_among_the_first_members_are_others(
 @pytest.mark.parametrize(
     "name", ["ILSVRC2012_img_train.tar", "ILSVRC2012_bbox.tar", "n01440764.tar", "train/n01440764.tar"]
 )
-def test_the_archives_of_image_net_are_not_shards(tmp_path: Path, name: str) -> None:
+def test_the_archives_of_imagenet_are_not_shards(tmp_path: Path, name: str) -> None:
     pack(tmp_path / "set" / name, joined(sample("a", 0), sample("b", 1)))
     assert not webdataset.recognise(tree_of(tmp_path / "set"))
 
@@ -749,7 +749,7 @@ def test_folders_and_files_of_other_kinds_are_not_recognised(tmp_path: Path) -> 
     assert not any(webdataset.recognise(tree_of(tmp_path / name)) for name in ("set", "empty", "c.jpg"))
 
 
-def test_a_damaged_shard_does_not_hide_the_others(tmp_path: Path) -> None:
+def test_shards_are_recognised_even_if_one_is_damaged(tmp_path: Path) -> None:
     pack(tmp_path / "set/train-1.tar", joined(sample("a", 0), sample("b", 1)))
     (tmp_path / "set/train-0.tar").write_bytes(b"")
     assert refusal(tmp_path / "set").startswith(f"{tmp_path}/set/train-0.tar ends at byte 0 without the empty blocks")
@@ -761,18 +761,18 @@ def test_the_stamp_contains_every_shard(tmp_path: Path) -> None:
     assert {str(shards[0])} == set(contents(shards[0]).stamp)
 
 
-def test_an_archive_whose_members_have_no_order_is_not_a_shard(tmp_path: Path) -> None:
+def test_an_archive_without_an_order_of_members_is_not_a_shard(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         for name, data in sample("a", 1):
             archive.writestr(name, data)
     assert not webdataset.recognise(tree_of(tmp_path / "x.zip"))
 
 
-# Labels in other parts than .cls and .json
+# Labels in parts other than .cls and .json.
 
 
 def parts(**files: list[bytes]) -> Members:
-    """Samples 0, 1, ... with an image and these parts; _ in a name is a dot."""
+    """Samples 0, 1, ... with an image and these parts; _ in a name stands for a dot."""
     for number in range(len(next(iter(files.values())))):
         yield f"{number}.jpg", b"the image %d" % number
         yield from ((f"{number}.{part.replace('_', '.')}", values[number]) for part, values in files.items())
@@ -787,7 +787,7 @@ said = error_of(found)
 
 @pytest.mark.parametrize("part", ["cls_txt", "label", "label_txt", "y_txt", "target", "txt", "index", "id"])
 @pytest.mark.parametrize("values", [[b"1", b"0", b"1", b"0\n"], [b"owl", b"cat", b"owl", b"cat"]])
-def test_a_part_that_is_named_like_a_label_is_one(tmp_path: Path, part: str, values: list[bytes]) -> None:
+def test_a_part_named_like_a_label_is_the_label(tmp_path: Path, part: str, values: list[bytes]) -> None:
     dataset = found(pack(tmp_path / "train-0.tar", parts(**{part: values})))
     assert dataset.splits["train"].labels.tolist() in ([1, 0, 1, 0], [0, 0, 1, 1])  # sorted by key: cat/1.jpg, ...
     assert dataset.classes.ids == (("0", "1") if values[0] == b"1" else ("cat", "owl"))
@@ -801,12 +801,12 @@ def test_a_cls_may_contain_the_name_of_a_class(tmp_path: Path, name: bytes) -> N
     assert dataset.notes[-1] == "The class ids are from the samples' labels."
 
 
-def test_captions_next_to_a_cls_are_left_out(tmp_path: Path) -> None:
+def test_captions_next_to_a_cls_are_ignored(tmp_path: Path) -> None:
     dataset = found(pack(tmp_path / "train-0.tar", parts(txt=[b"a", b"a", b"b", b"b"], cls=[b"0", b"1", b"2", b"3"])))
     assert dataset.splits["train"].labels.tolist() == [0, 1, 2, 3]
 
 
-def test_captions_are_not_labels_and_the_parts_are_listed(tmp_path: Path) -> None:
+def test_captions_are_not_labels_and_the_error_lists_the_parts(tmp_path: Path) -> None:
     captions = [b"a dog on a sofa", b"two men", b"sunset", b"cake"]
     shard = pack(tmp_path / "00000.tar", parts(txt=captions, json=[b'{"url": "x"}'] * 4))
     assert said(shard) == (
@@ -817,12 +817,12 @@ def test_captions_are_not_labels_and_the_parts_are_listed(tmp_path: Path) -> Non
     assert len(found(shard, keys="label=txt").classes) == 4
 
 
-def test_a_long_text_is_not_a_label_although_it_repeats(tmp_path: Path) -> None:
+def test_a_long_text_is_not_a_label_even_if_it_repeats(tmp_path: Path) -> None:
     shard = pack(tmp_path / "00000.tar", parts(txt=[b"a long caption of this image " * 9] * 4))
     assert "has no label (expected a .cls, or a .json with a field 'label')." in said(shard)
 
 
-def test_a_running_number_in_index_is_not_a_label(tmp_path: Path) -> None:
+def test_a_running_number_in_the_part_index_is_not_a_label(tmp_path: Path) -> None:
     shard = pack(tmp_path / "train-0.tar", parts(index=[b"0", b"1", b"2", b"3"]))
     assert "The samples have the parts .index ('0'), .jpg. If one of them is the label" in said(shard)
 
@@ -834,7 +834,7 @@ def test_a_field_of_json_is_chosen_by_its_name(tmp_path: Path) -> None:
     assert "The labels come from the field 'breed' of .json." in found(shard, keys="label=breed").notes
 
 
-def test_parts_that_are_missing_are_refused(tmp_path: Path) -> None:
+def test_missing_parts_are_refused(tmp_path: Path) -> None:
     shard = pack(tmp_path / "train-0.tar", parts(cls=[b"0", b"1"]))
     listed = "Their parts are: .cls ('0'), .jpg."
     assert said(shard, keys="label=breed") == f"{shard}: no sample has the part .breed, or a .json. {listed}"

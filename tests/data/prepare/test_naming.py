@@ -1,4 +1,4 @@
-"""The names under which images are written."""
+"""The names that images are written under."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ TOO_LONG = "is too long for a file system (4,095 bytes with the path of the dest
 
 
 def table(folder: Path, *images: tuple[str, int] | tuple[str, int, bytes], classes: Classes = NAMED) -> Table:
-    """A split of images with these keys and labels; JPEGs, where no bytes are given."""
+    """A split of images with these keys and labels; JPEGs if no bytes are given."""
     rows = [(image[0], image[1], image[2] if len(image) > 2 else JPEG) for image in images]
     return dataset(folder, classes, {"train": rows}).splits["train"]
 
@@ -52,7 +52,7 @@ def refusal(paths: Sequence[str], dest: Path, kind: Kind = "file", separators: s
 
 
 @pytest.mark.parametrize("in_folders", [False, True])
-def test_an_image_with_a_name_keeps_its_key(tmp_path: Path, in_folders: bool) -> None:
+def test_an_image_whose_key_is_a_file_name_keeps_it(tmp_path: Path, in_folders: bool) -> None:
     kept = ["cat/1.JPEG", "cat/deep/er/2.jpg", "cat/no.image.png", "dog/1.JPEG", "dog/a b, c.webp"]
     assert names(tmp_path, *((key, int(key[0] == "d")) for key in kept), in_folders=in_folders) == kept
 
@@ -114,7 +114,7 @@ def test_raw_pixels_are_png_files(tmp_path: Path) -> None:
     assert names_of(rows, NUMBERED, Encoding("jpeg"), in_folders=False) == ["00000.jpg", "00001.jpg", "x.jpg"]
 
 
-def test_in_folders_every_name_begins_with_the_class(tmp_path: Path) -> None:
+def test_in_class_folders_every_name_begins_with_the_class(tmp_path: Path) -> None:
     images = [("1.jpg", 0), ("2.jpg", 1), ("dog/3.jpg", 1), ("dog/4.jpg", 0), ("dogs/5.jpg", 1), ("a/dog/6.jpg", 1)]
     expected = ["cat/1.jpg", "dog/2.jpg", "dog/a/dog/6.jpg", "dog/3.jpg", "cat/dog/4.jpg", "dog/dogs/5.jpg"]
     assert names(tmp_path, *images, in_folders=True) == expected
@@ -122,7 +122,7 @@ def test_in_folders_every_name_begins_with_the_class(tmp_path: Path) -> None:
     assert numbered == ["1/00000.jpg", "1/a.jpg", "0/10.jpg"]
 
 
-def test_outside_folders_names_are_keys_without_class_numbers(tmp_path: Path) -> None:
+def test_outside_class_folders_names_are_keys_without_class_numbers(tmp_path: Path) -> None:
     images = [("1.jpg", 0), ("2.jpg", -1), ("a/dog/6.jpg", 1), ("dog/3.jpg", 1), ("x/4.jpg", 1)]
     assert names(tmp_path, *images) == ["cat/1.jpg", "2.jpg", "dog/6.jpg", "dog/3.jpg", "dog/4.jpg"]
     assert [key_of(key, [*NAMED.ids, None][label]) for key, label in images] == names(tmp_path, *images)
@@ -139,7 +139,7 @@ def test_unlabelled_images_have_no_class_folder(tmp_path: Path) -> None:
     assert names(tmp_path, *images, in_folders=True) == ["2.jpg", "1.jpg", "1_2.jpg"]
 
 
-def test_names_that_collide_get_the_number_of_their_row(tmp_path: Path) -> None:
+def test_names_that_collide_get_their_row_number(tmp_path: Path) -> None:
     images = [("cat/a.jpg", 0), ("cat/a.png", 0), ("cat/a.webp", 0), ("cat/a_2.gif", 0)]
     expected = ["cat/a.jpg", "cat/a_1.jpg", "cat/a_2_.jpg", "cat/a_2.jpg"]
     assert names(tmp_path, *images, how=Encoding("jpeg")) == expected
@@ -159,7 +159,7 @@ def test_names_that_collide_get_the_number_of_their_row(tmp_path: Path) -> None:
     in_folders=st.booleans(),
     how=st.sampled_from([None, Encoding("jpeg"), Encoding("png")]),
 )
-def test_names_are_always_different_and_have_a_suffix(
+def test_names_are_always_unique_and_have_a_suffix(
     tmp_path_factory: pytest.TempPathFactory,
     keys: list[str],
     labels: st.DataObject,
@@ -177,7 +177,7 @@ def test_names_are_always_different_and_have_a_suffix(
     "path", ["/etc/passwd.jpg", "../1.jpg", "cat/../../1.jpg", "cat//1.jpg", "cat/./1.jpg", "", "cat/"]
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path: Path, path: str, kind: Kind) -> None:
+def test_a_name_that_leads_outside_its_folder_is_refused(tmp_path: Path, path: str, kind: Kind) -> None:
     assert refusal(["cat/1.jpg", path], tmp_path, kind) == (
         f"The image {path!r} cannot be written under this name: it leads out of its folder or has an empty part. "
         "Rename it in the source, or choose another layout (--to)."
@@ -194,7 +194,7 @@ def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path: Path, path: st
         ("big\tcat/a.jpg", "\t", r"'\x00\t\n'"),
     ],
 )
-def test_a_character_that_ends_a_name_is_refused(tmp_path: Path, path: str, separators: str, signs: str) -> None:
+def test_a_separator_in_a_name_is_refused(tmp_path: Path, path: str, separators: str, signs: str) -> None:
     assert refusal([path], tmp_path, separators=separators) == (
         f"The image {path!r} cannot be written under this name: it contains a character that would end the name (one "
         f"of {signs}). Rename it in the source, or choose another layout (--to)."
@@ -225,7 +225,7 @@ def test_a_name_that_readers_skip_is_refused_except_in_records(tmp_path: Path, p
         (f"{LONGEST}/" * 16 + "1.jpg", TOO_LONG),
     ],
 )
-def test_a_name_too_long_for_a_file_system_is_refused(tmp_path: Path, path: str, wrong: str) -> None:
+def test_a_name_that_is_too_long_for_a_file_system_is_refused(tmp_path: Path, path: str, wrong: str) -> None:
     assert refusal([path], tmp_path) == (
         f"The image {path!r} cannot be written under this name: it {wrong}. Rename it in the source, or choose "
         "another layout (--to)."
@@ -237,7 +237,7 @@ def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
     check_names([f"{LONGEST}/{LONGEST}"], tmp_path, "file")
     (tmp_path / LONGEST).mkdir()
     (tmp_path / LONGEST / LONGEST).touch()
-    room = 4095 - len(str(tmp_path)) - 1  # the final zero byte counts in PATH_MAX
+    room = 4095 - len(str(tmp_path)) - 1  # PATH_MAX includes the final zero byte
     longest = "/".join("y" * 99 for _ in range((room - 101) // 100))
     longest += "/" + "y" * (room - len(longest) - 1)
     assert len(longest) == room
@@ -275,7 +275,7 @@ def test_the_nearest_existing_folder_shows_whether_a_disk_ignores_case(
 
     paths = ["a.jpg", "A.jpg"]
     (tmp_path / "2024").mkdir()
-    for folder in ("Set/not/yet", "2024"):  # this disk tells them apart
+    for folder in ("Set/not/yet", "2024"):  # this disk distinguishes case
         check_names(paths, tmp_path / folder, "file")
     monkeypatch.setattr(Path, "exists", exists)
     monkeypatch.setattr(Path, "samefile", lambda path, other: path.name.lower() == other.name.lower())
@@ -287,7 +287,7 @@ def test_two_folders_that_differ_only_in_case_show_that_a_disk_does_not_ignore_i
     for name in ("Set", "sET"):
         (tmp_path / name).mkdir(exist_ok=True)
     if len(list(tmp_path.iterdir())) < 2:
-        pytest.skip("needs a disk that tells Set and sET apart")
+        pytest.skip("needs a disk that distinguishes Set and sET")
     check_names(["a.jpg", "A.jpg"], tmp_path / "Set", "file")
 
 

@@ -1,4 +1,4 @@
-"""What `prepare` promises: the same images come out, whatever happens, and impossible requests are refused."""
+"""`prepare` always writes the same images, even if it is stopped or killed, and refuses impossible requests."""
 
 import contextlib
 import errno
@@ -40,7 +40,7 @@ PHOTOS: Images = {
     for split, images in miniature.photographs().items()
     if split != "test"
 }
-"""Without the truncated image."""
+"""The images of train and val, without the truncated one."""
 
 
 def folder_of(path: Path, images: Images) -> Path:
@@ -50,7 +50,7 @@ def folder_of(path: Path, images: Images) -> Path:
 
 
 def contents(dataset: Dataset) -> Images:
-    """What a dataset holds, with labels as class ids."""
+    """The images of a dataset, with class ids as labels."""
     return {
         split: {
             table.key(row): (dataset.classes.ids[table.labels[row]] if table.labels[row] >= 0 else "", table.read(row))
@@ -61,7 +61,7 @@ def contents(dataset: Dataset) -> Images:
 
 
 def files(folder: Path) -> dict[str, str]:
-    """The digest of every file below a folder, by path."""
+    """The digest of every file below a folder, by relative path."""
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
@@ -74,7 +74,7 @@ def photos(tmp_path: Path) -> Path:
     return folder_of(tmp_path / "photos", PHOTOS)
 
 
-# The same images come out.
+# The same images are written.
 
 
 @pytest.mark.parametrize("first", LAYOUTS)
@@ -89,7 +89,7 @@ def test_images_keep_keys_classes_and_bytes_through_any_two_layouts(
     assert result.classes.ids == source.classes.ids
     assert result.classes.names == source.classes.names
     assert result.fingerprint == source.fingerprint
-    assert result.layout in (second, "ilsvrc")  # as class folders of WordNet ids are called too
+    assert result.layout in (second, "ilsvrc")  # class folders of WordNet ids are recognised as ilsvrc
 
 
 NAMES = st.text(st.sampled_from("ab.-_ Üé1"), min_size=1, max_size=6).filter(lambda name: name.strip(". ") == name)
@@ -107,7 +107,7 @@ def _small_images() -> list[bytes]:
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     keys=st.lists(st.tuples(NAMES, NAMES), min_size=2, max_size=12, unique=True),
-    to=st.sampled_from([name for name in LAYOUTS if name != "list"]),  # in which a space ends a name
+    to=st.sampled_from([name for name in LAYOUTS if name != "list"]),  # in a list, a space ends a name
     shards=st.integers(1, 4),
     shuffle=st.booleans(),
 )
@@ -141,7 +141,7 @@ def test_raw_pixels_become_png_without_loss(tmp_path: Path, to: Any) -> None:
 
 
 @pytest.mark.parametrize("to", ["webdataset", "tfrecord"])
-def test_boxes_come_out_as_they_went_in(tmp_path: Path, to: Any) -> None:
+def test_boxes_are_preserved(tmp_path: Path, to: Any) -> None:
     miniature.ilsvrc(tmp_path / "ilsvrc")
     source = open_source(tmp_path / "ilsvrc", boxes=True)
     made = plan(source, tmp_path / "dest", to, splits=("val",), threads=1)
@@ -154,7 +154,7 @@ def test_boxes_come_out_as_they_went_in(tmp_path: Path, to: Any) -> None:
 
 
 @pytest.mark.parametrize("to", ["webdataset", "recordio"])
-def test_several_labels_come_out_as_they_went_in(photos: Path, tmp_path: Path, to: Any) -> None:
+def test_several_labels_per_image_are_preserved(photos: Path, tmp_path: Path, to: Any) -> None:
     keys = list(PHOTOS["train"])[:6]
     lines = [f"{row}\t{row % 3}\t{row / 2}\t{row + 7}\t{key}\n" for row, key in enumerate(keys)]
     (tmp_path / "some.lst").write_text("".join(lines))
@@ -200,11 +200,11 @@ def test_shards_differ_by_at_most_one_image(photos: Path, tmp_path: Path) -> Non
         assert max(sizes) - min(sizes) <= 1
 
 
-def test_shards_have_about_the_size_asked_for(photos: Path, tmp_path: Path) -> None:
+def test_shards_have_about_the_requested_size(photos: Path, tmp_path: Path) -> None:
     num_bytes = sum(len(data) for _, data in PHOTOS["train"].values())
     prepare(photos, tmp_path / "dest", to="tfrecord", options=PrepareOptions(shard_bytes=num_bytes // 4))
     sizes = [path.stat().st_size for path in (tmp_path / "dest").glob("train-*")]
-    assert 4 <= len(sizes) <= 12  # frames count too, and these images are tiny
+    assert 4 <= len(sizes) <= 12  # the frames add to the size, and these images are tiny
     assert sum(sizes) > num_bytes
 
 
@@ -218,7 +218,8 @@ def test_parts_of_train_become_val_and_test(tmp_path: Path) -> None:
     assert together == PHOTOS["train"]
     assert sum(map(len, found.values())) == len(together)
     assert set(found) == {"train", "val", "test"}
-    assert len({class_id for class_id, _ in found["val"].values()}) == len(miniature.CLASSES) - 1  # one has one image
+    # One class has a single image.
+    assert len({class_id for class_id, _ in found["val"].values()}) == len(miniature.CLASSES) - 1
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -242,7 +243,7 @@ def test_prepared_json_records_source_options_and_result(photos: Path, tmp_path:
     assert found["bad_images"] == []
 
 
-def test_images_are_shrunk_to_the_size_asked_for(photos: Path, tmp_path: Path) -> None:
+def test_images_are_shrunk_to_the_requested_size(photos: Path, tmp_path: Path) -> None:
     prepare(photos, tmp_path / "dest", options=PrepareOptions(encoding=Encoding(format="png", max_side=20)))
     table, before = open_source(tmp_path / "dest").splits["val"], open_source(photos).splits["val"]
     for row in range(len(table)):
@@ -261,7 +262,7 @@ class _StopError(Exception):
 
 
 def _stopping(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, after: int) -> None:
-    """Have a function raise instead of its call number `after`."""
+    """Let a function raise once it has been called `after` times."""
     original, calls = getattr(owner, name), [0]
 
     def function(*arguments: Any, **named: Any) -> Any:
@@ -275,7 +276,7 @@ def _stopping(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, after: int
 
 @pytest.mark.parametrize("to", LAYOUTS)
 @pytest.mark.parametrize("place", ["write", "note", "name"])
-def test_stopped_anywhere_and_repeated_the_call_writes_the_same_bytes(
+def test_a_call_stopped_anywhere_and_repeated_writes_the_same_bytes(
     photos: Path, tmp_path: Path, to: Any, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_tree = to in ("folder", "list")
@@ -310,7 +311,9 @@ prepare(sys.argv[1], sys.argv[2], sys.argv[3], options=options, threads=2)
 
 
 @pytest.mark.parametrize("to", ["recordio", "folder"])
-def test_killed_at_random_moments_and_repeated_it_writes_the_same_bytes(photos: Path, tmp_path: Path, to: Any) -> None:
+def test_a_process_killed_at_random_moments_and_repeated_writes_the_same_bytes(
+    photos: Path, tmp_path: Path, to: Any
+) -> None:
     many: Images = {"train": {}}
     for copy in range(6):
         for key, (wnid, data) in PHOTOS["train"].items():
@@ -332,7 +335,7 @@ def test_killed_at_random_moments_and_repeated_it_writes_the_same_bytes(photos: 
         return 0
 
     def killed_on_its_way() -> bool:
-        """Kill the process a little after it has done something; False if it ended before."""
+        """Kill the process shortly after it has made progress. Returns False if it ended first."""
         before = journal_bytes()
         with child(command) as preparing:
             wait_until(lambda: journal_bytes() > before or not preparing.is_running(), "an entry of the journal")
@@ -358,7 +361,7 @@ def test_small_files_that_a_killed_process_was_writing_are_removed(
         (tmp_path / "dest" / name).write_text("half")
     prepare(photos, tmp_path / "dest")
     hidden = [path.name for path in (tmp_path / "dest").iterdir() if path.name.startswith(".")]
-    assert hidden == [".mine.0123abcd.part"]  # nothing of ours has that name
+    assert hidden == [".mine.0123abcd.part"]  # tench writes no file with that name
 
 
 def test_a_complete_destination_is_not_written_again(photos: Path, tmp_path: Path) -> None:
@@ -391,9 +394,9 @@ def test_an_unfinished_destination_is_not_opened_as_a_dataset(
 
 @pytest.fixture
 def begun(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A destination that was stopped when one of its two files was complete."""
+    """A destination where `prepare` was stopped when one of two files was complete."""
     with monkeypatch.context() as patch:
-        _stopping(patch, Path, "replace", 4)  # owner.json, plan.json, both written twice, and one shard: see below
+        _stopping(patch, Path, "replace", 4)  # owner.json and plan.json, written twice each; then one shard
         with pytest.raises(_StopError):
             prepare(photos, tmp_path / "begun", to="recordio")
     return tmp_path / "begun"
@@ -416,7 +419,7 @@ def test_a_destination_begun_before_the_source_changed_is_refused(photos: Path, 
         prepare(photos, begun, to="recordio")
 
 
-def test_a_destination_that_holds_something_else_is_refused(photos: Path, tmp_path: Path) -> None:
+def test_a_destination_with_other_content_is_refused(photos: Path, tmp_path: Path) -> None:
     dest = tmp_path / "dest"
     dest.mkdir()
     (dest / "thesis.tex").write_text("years")
@@ -429,7 +432,7 @@ def test_a_destination_that_holds_something_else_is_refused(photos: Path, tmp_pa
     assert files(dest) == {"thesis.tex": hashlib.sha256(b"years").hexdigest()}
 
 
-def test_a_destination_that_was_prepared_otherwise_is_refused(photos: Path, tmp_path: Path) -> None:
+def test_a_destination_prepared_with_other_options_is_refused(photos: Path, tmp_path: Path) -> None:
     prepare(photos, tmp_path / "dest", "recordio")
     before = files(tmp_path / "dest")
     with pytest.raises(
@@ -463,7 +466,7 @@ def test_a_second_process_names_the_first_and_stops(photos: Path, tmp_path: Path
     assert contents(open_source(tmp_path / "dest")) == PHOTOS
 
 
-def test_boxes_make_another_plan(tmp_path: Path) -> None:
+def test_boxes_change_the_plan(tmp_path: Path) -> None:
     miniature.ilsvrc(tmp_path / "ilsvrc")
     options = PrepareOptions(bad="skip")
     write(
@@ -502,7 +505,7 @@ def test_an_image_overwritten_between_a_kill_and_the_next_run_is_noticed(photos:
 
 
 @pytest.mark.parametrize("to", [name for name in LAYOUTS if name != "list"])
-def test_names_with_dots_and_odd_spaces_or_numbers_come_out_as_they_went_in(tmp_path: Path, to: Any) -> None:
+def test_names_with_dots_unusual_spaces_or_numbers_are_preserved(tmp_path: Path, to: Any) -> None:
     data = [image for _, image in PHOTOS["train"].values()]
     names = ["a/at 3.15.20\u202fPM.jpg", "a/x.2.jpg", "a/x.jpg", "a/x.png", "b/\u3000.\u00a0.jpg", "b/y_0.jpg"]
     images: Images = {"train": {name: (name[0], data[number]) for number, name in enumerate(names)}}
@@ -606,7 +609,7 @@ def test_a_file_of_the_source_that_changes_midway_is_noticed(
 def test_an_image_overwritten_midway_is_noticed(photos: Path, tmp_path: Path) -> None:
     made = plan(open_source(photos), tmp_path / "dest", "recordio", threads=1)
     image = photos / "train/n01440764/n01440764_9.JPEG"
-    time.sleep(0.02)  # file systems have coarse clocks
+    time.sleep(0.02)  # file timestamps are coarse
     data = image.read_bytes()
     image.write_bytes(data[:100] + data[:99:-1])
     with pytest.raises(TenchError, match=rf"^{image} changed while it was being read"):
@@ -627,7 +630,7 @@ def test_an_image_that_grew_is_named(photos: Path, tmp_path: Path) -> None:
 
 
 def _cut_jpeg() -> bytes:
-    """A JPEG of which the last third is missing."""
+    """A JPEG without its last third."""
     sink = io.BytesIO()
     with Image.open(io.BytesIO(next(iter(PHOTOS["train"].values()))[1])) as image:
         image.convert("RGB").resize((300, 200)).save(sink, "JPEG", quality=95)
@@ -657,7 +660,7 @@ def test_skipped_images_are_counted_and_listed(damaged: Path, tmp_path: Path, ho
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_a_cut_jpeg_is_repaired_as_far_as_it_goes(damaged: Path, tmp_path: Path, to: Any) -> None:
+def test_a_truncated_jpeg_is_decoded_as_far_as_possible(damaged: Path, tmp_path: Path, to: Any) -> None:
     done = prepare(damaged, tmp_path / "dest", to=to, options=PrepareOptions(bad="fix"))
     assert {bad["key"]: bad["done"] for bad in done.bad} == {
         "n03126707/cut.JPEG": "fixed",
@@ -690,7 +693,7 @@ def test_tfrecord_needs_the_size_of_every_image(photos: Path, tmp_path: Path) ->
 
 
 def _secret(photos: Path, tmp_path: Path, text: bytes = b"root:x:0:0:root") -> Path:
-    """The photographs with a link among them that leads to a text outside."""
+    """Add a link to the photographs that leads to a text file outside."""
     (tmp_path / "secret").write_bytes(text)
     (photos / "train/n03126707/secret.png").symlink_to(tmp_path / "secret")
     return photos / "train/n03126707/secret.png"
@@ -711,7 +714,7 @@ def test_a_file_that_is_not_an_image_is_never_written(photos: Path, tmp_path: Pa
     assert [path for path in written if text in path.read_bytes()] == []
 
 
-def test_an_image_that_a_link_finds_outside_the_source_is_copied(photos: Path, tmp_path: Path) -> None:
+def test_an_image_outside_the_source_that_a_link_leads_to_is_copied(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "outside/n03126707").mkdir(parents=True)
     inside = photos / "train/n03126707"
     image = next(inside.iterdir())
@@ -719,7 +722,7 @@ def test_an_image_that_a_link_finds_outside_the_source_is_copied(photos: Path, t
     shutil.copy(image, tmp_path / "outside/n03126707/b.JPEG")
     (inside / "a.JPEG").symlink_to(tmp_path / "outside/a.JPEG")
     (inside / "more").symlink_to(tmp_path / "outside/n03126707")
-    (inside / "c.JPEG").symlink_to(image.name)  # stays inside
+    (inside / "c.JPEG").symlink_to(image.name)  # a link within the source
     made = plan(open_source(photos), tmp_path / "dest", "folder", threads=1)
     assert "2 images outside the source, reached through links, will be copied." in made.notes
     num_images = sum(map(len, made.images.tables.values()))

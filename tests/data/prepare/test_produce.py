@@ -97,7 +97,7 @@ def test_re_encoding_a_bad_image_is_an_error_with_file_and_remedy(tmp_path: Path
     assert str(caught.value) == remedy(rows, 1, reason)
 
 
-@pytest.mark.parametrize("how", [None, SMALL], ids=["untouched", "anew"])
+@pytest.mark.parametrize("how", [None, SMALL], ids=["untouched", "re-encoded"])
 @pytest.mark.parametrize("kind", BAD)
 def test_skip_leaves_a_bad_image_out_with_its_reason(tmp_path: Path, kind: str, how: Encoding | None) -> None:
     data, reason = BAD[kind]
@@ -121,7 +121,7 @@ def test_a_file_above_the_size_limit_is_a_bad_image(tmp_path: Path, bad: Policy)
     assert error.value.args[0] == f"{made.place(0)}: {reason}."
 
 
-@pytest.mark.parametrize("how", [None, SMALL], ids=["untouched", "anew"])
+@pytest.mark.parametrize("how", [None, SMALL], ids=["untouched", "re-encoded"])
 @pytest.mark.parametrize("kind", ["empty", "no image", "truncated PNG"])
 def test_only_jpegs_are_fixed_and_others_are_left_out(tmp_path: Path, kind: str, how: Encoding | None) -> None:
     data, reason = BAD[kind]
@@ -148,7 +148,7 @@ def test_a_truncated_jpeg_is_fixed_with_its_remaining_pixels(tmp_path: Path, mod
     assert np.abs(array(image).astype(int) - decode_damaged(cut, channels)).mean() < 2  # quality 95
 
 
-def test_a_jpeg_that_promises_more_pixels_than_are_decoded_is_left_out(tmp_path: Path) -> None:
+def test_a_jpeg_whose_header_states_too_many_pixels_is_left_out(tmp_path: Path) -> None:
     frame = JPEG.index(b"\xff\xc0")
     huge = JPEG[: frame + 5] + struct.pack(">HH", 65000, 64000) + JPEG[frame + 9 :]
     new, reason = stored(table(tmp_path, huge), 0, None, "fix")
@@ -174,7 +174,7 @@ def test_grey_images_stay_grey_when_re_encoded(tmp_path: Path, data: bytes) -> N
     np.testing.assert_array_equal(by_pillow(new), decode(data, 1))
 
 
-def test_colour_images_become_grey_if_asked_for(tmp_path: Path) -> None:
+def test_colour_images_become_grey_on_request(tmp_path: Path) -> None:
     new, _ = stored(table(tmp_path, JPEG), 0, Encoding("png", grey=True), "fail")
     assert new is not None
     np.testing.assert_array_equal(by_pillow(new), array(Image.open(io.BytesIO(JPEG)).convert("L")))
@@ -195,7 +195,7 @@ def test_raw_pixels_become_png_files_without_loss(tmp_path: Path, encoding: str,
     np.testing.assert_array_equal(by_pillow(new), pixels)
 
 
-def test_raw_pixels_of_another_size_are_an_error_or_left_out(tmp_path: Path) -> None:
+def test_raw_pixels_of_the_wrong_size_are_an_error_or_left_out(tmp_path: Path) -> None:
     rows = table(tmp_path, bytes(99), encoding=PIXELS_HWC, height=4, width=8, channels=3)
     reason = "raw pixels: 99 bytes, expected 4 x 8 x 3 = 96"
     with pytest.raises(ImageError) as caught:

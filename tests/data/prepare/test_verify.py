@@ -39,14 +39,14 @@ def source(folder: Path, names: Mapping[str, Sequence[str]] = NAMES, classes: Cl
 
 
 def written(folder: Path, to: LayoutName, given: Dataset | None = None) -> tuple[Path, Content]:
-    """A destination that is as it should be, and what was to be written there."""
+    """Write a correct destination. Returns its path and its planned content."""
     made = plan(given or source(folder / "source"), folder / "set", to, threads=1)
     write(made, threads=1)
     return made.dest, made.content
 
 
 def difference(dest: Path, to: LayoutName, content: Content) -> str:
-    """What is told, without what is always told."""
+    """The part of the error message that describes the difference."""
     with pytest.raises(TenchError) as caught:
         compare_tables(dest, to, content)
     start = f"{dest}: verification after writing failed: "
@@ -94,7 +94,7 @@ def test_extra_images_are_reported_with_their_classes(tmp_path: Path, to: Layout
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_images_of_another_class_are_reported(tmp_path: Path, to: LayoutName) -> None:
+def test_images_of_the_wrong_class_are_reported(tmp_path: Path, to: LayoutName) -> None:
     dest, content = written(tmp_path, to)
     labels = dict(zip(content.names["val"], content.labels["val"], strict=True))
     changed = with_names(content, val=labels | {"dog/3.jpg": 1})
@@ -112,7 +112,7 @@ def test_two_swapped_labels_are_reported_by_name(tmp_path: Path, to: LayoutName)
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_another_name_is_reported(tmp_path: Path, to: LayoutName) -> None:
+def test_a_different_name_is_reported(tmp_path: Path, to: LayoutName) -> None:
     dest, content = written(tmp_path, to)
     labels = dict(zip(content.names["train"], content.labels["train"], strict=True))
     renamed = {name.replace("cat/2", "cat/9"): label for name, label in labels.items()}
@@ -121,7 +121,7 @@ def test_another_name_is_reported(tmp_path: Path, to: LayoutName) -> None:
     )
 
 
-@pytest.mark.parametrize("to", [to for to in LAYOUTS if to != "list"])  # whose paths tell the classes
+@pytest.mark.parametrize("to", [to for to in LAYOUTS if to != "list"])  # a list takes the classes from the paths
 def test_classes_in_another_order_are_reported(tmp_path: Path, to: LayoutName) -> None:
     dest, content = written(tmp_path, to)
     (dest / "classes.txt").write_text("cat\nant\ndog\n")
@@ -149,14 +149,14 @@ def test_a_folder_that_gained_an_image_has_one_more(tmp_path: Path) -> None:
     assert difference(dest, "folder", content) == "val has 3 images, not 2: ant has 1 more"
 
 
-def test_an_image_without_a_label_has_no_class(tmp_path: Path) -> None:
+def test_an_image_without_a_label_is_reported_as_no_class(tmp_path: Path) -> None:
     dest, content = written(tmp_path, "recordio")
     labels = dict(zip(content.names["val"], content.labels["val"], strict=True))
     unlabelled = with_names(content, val=labels | {"dog/3.jpg": -1})
     assert difference(dest, "recordio", unlabelled) == "val has 2 images, not 2: (no label) has 1 fewer, dog has 1 more"
 
 
-def test_many_differences_are_reported_by_the_first_and_their_number(tmp_path: Path) -> None:
+def test_the_first_of_many_differences_and_their_number_are_reported(tmp_path: Path) -> None:
     classes = Classes.of([f"c{number}" for number in range(8)])
     names = {"train": [f"c{number}/{image}.jpg" for number in range(8) for image in range(2)]}
     images = [encoded(part(9, 8, number)) for number in range(16)]
@@ -177,7 +177,7 @@ def test_the_last_numbered_classes_may_have_no_images(tmp_path: Path, to: Layout
 
 
 @pytest.mark.parametrize("to", ["tfrecord", "recordio"])
-def test_records_without_a_label_may_stand_among_others(tmp_path: Path, to: LayoutName) -> None:
+def test_records_without_a_label_may_be_among_others(tmp_path: Path, to: LayoutName) -> None:
     rows = [(f"{number}.jpg", label, encoded(part(9, 8))) for number, label in enumerate((0, 1, -1))]
     given = dataset(tmp_path / "source", Classes.numbered_to(2), {"train": rows})
     assert prepare(given, tmp_path / "set", to, threads=1).images == {"train": 3}
@@ -193,7 +193,7 @@ def test_a_label_beyond_the_numbered_classes_is_reported(tmp_path: Path) -> None
     )
 
 
-def test_an_error_of_the_reader_passes_through(tmp_path: Path) -> None:
+def test_an_error_from_the_reader_is_passed_on(tmp_path: Path) -> None:
     dest, content = written(tmp_path, "webdataset")
     shard = dest / "train-00000-of-00001.tar"
     shard.write_bytes(shard.read_bytes()[:3000])

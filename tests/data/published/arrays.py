@@ -53,7 +53,7 @@ def train_and_test(name: str, **options: Any) -> Callable[[Path], Mapping[str, A
 
 
 def by_split(name: str, *splits: str, **options: Any) -> Callable[[Path], Mapping[str, Any]]:
-    """torchvision's readers with an argument `split`; "our name=its name" where the names differ."""
+    """torchvision's readers with an argument `split`; "our name=its name" if the names differ."""
     pairs = [(split.partition("=")[0], split.rpartition("=")[2]) for split in splits]
     return lambda root: {ours: torchvision_set(name, root, split=its, **options) for ours, its in pairs}
 
@@ -110,7 +110,7 @@ def qmnist(m: Miniature) -> None:
     for split in ("train", "test"):
         digits = [5, 0, 4, 1, 9, 2, 3, 6, 7, 8]
         images = stack(m, split, [DIGITS[digit] for digit in digits], 28, "L")
-        # class, series of NIST's hand writers, writer, index, NIST's code of the class, index in all, and two zeros
+        # class, NIST's series of writers, writer, index by writer, NIST's code of the class, overall index, two zeros
         labels = np.array([[digit, 0, 2000 + digit, digit, 48 + digit, digit, 0, 0] for digit in digits], np.int32)
         m.files[f"QMNIST/raw/qmnist-{split}-images-idx3-ubyte"] = idx(images[..., 0])
         m.files[f"QMNIST/raw/qmnist-{split}-labels-idx2-int"] = idx(labels)

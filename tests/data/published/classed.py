@@ -1,4 +1,4 @@
-"""Data sets with a folder per class, at any depth and with any split folders."""
+"""Datasets with a folder per class, at any depth and with any split folders."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,7 +58,7 @@ def eurosat(m: Miniature) -> None:
 
 
 def gtsrb(m: Miniature) -> None:
-    """The training images of each class are in a folder with a CSV of their own; one CSV has the labels of test."""
+    """The training images of each class are in a folder with its own CSV. Another CSV has the labels of test."""
     head = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
     for label in (0, 1, 14):
         for training in ("GTSRB/Training", "GTSRB/Final_Training/Images"):
@@ -70,7 +70,7 @@ def gtsrb(m: Miniature) -> None:
                 path = f"gtsrb/{training}/{label:05}/{name}"
                 if training == "GTSRB/Training":
                     m.image(path, "train", str(label))
-                else:  # the same images, under the name of another archive
+                else:  # the same images, from an archive with another name
                     m.files[path] = m.files[f"gtsrb/GTSRB/Training/{label:05}/{name}"]
         m.image(f"gtsrb/GTSRB/Final_Test/Images/{label + 7:05}.ppm", "test", str(label))
     m.text("gtsrb/GTSRB/Final_Test/Images/GT-final_test.test.csv", head.removesuffix(";ClassId"),
@@ -111,7 +111,7 @@ INAT = {"Aves": ["Corvus corax", "Parus major"], "Plantae": ["Acer rubrum", "Que
 
 
 def inaturalist(year: int) -> Any:
-    """The trees of 2017 to 2019: a folder of each super-category above the species; names from 2018 on are numbers."""
+    """2017 to 2019: species folders below a folder for each super-category. From 2018 on, species are numbers."""
 
     def make(m: Miniature) -> None:
         top = "train_val_images" if year == 2017 else f"train_val{year}"
@@ -246,7 +246,7 @@ def clevr(m: Miniature) -> None:
 
 
 def by_year(**folders: str) -> Any:
-    """torchvision wants a folder named after the version; folders: by split, the version and the published name."""
+    """torchvision needs a folder named after the version. folders: by split, the version and the published name."""
 
     def read(root: Path) -> Mapping[str, Any]:
         found = {}

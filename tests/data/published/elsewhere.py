@@ -32,7 +32,7 @@ def stanford_dogs(m: Miniature) -> None:
 
 
 def cub200(m: Miniature) -> None:
-    """Five text files that are joined by the number of the image."""
+    """Five text files joined by image number."""
     names = ["001.Black_footed_Albatross", "002.Laysan_Albatross", "200.Common_Yellowthroat"]
     rows = [(name, label, image) for label, name in enumerate(names, start=1) for image in range(5)]
     top = "CUB_200_2011"
@@ -84,7 +84,7 @@ def tiny_imagenet(m: Miniature) -> None:
 def split_folders(
     train: str, test: str, classes: list[str], ours: str = "test", file: str = "{number}.jpg"
 ) -> Callable[[Miniature], None]:
-    """Class folders below folders of splits with names of their own."""
+    """Class folders below split folders with non-standard names."""
 
     def make(m: Miniature) -> None:
         m.images(f"{train}/{{label}}/{file}", "train", classes)
@@ -112,7 +112,7 @@ def dogs_vs_cats(m: Miniature) -> None:
 
 
 def pet_images(m: Miniature) -> None:
-    """There are files left by Windows among the images."""
+    """Some files left by Windows are among the images."""
     m.images("PetImages/{label}/{number}.jpg", "train", ["Cat", "Dog"], first=0)
     m.files["PetImages/Cat/Thumbs.db"] = m.files["PetImages/Dog/Thumbs.db"] = b"\xd0\xcf\x11\xe0"
     m.files["MSR-LA - 3467.docx"] = b"PK\3\4"
@@ -188,7 +188,7 @@ def cassava(m: Miniature) -> None:
 
 
 def plant_pathology(m: Miniature) -> None:
-    """Several diseases in one cell, of which the first is the class."""
+    """A cell may list several diseases; the first is the class."""
     labels = ["healthy", "scab", "scab frog_eye_leaf_spot complex", "rust", "complex", "healthy"]
     for number, label in enumerate(labels):
         m.image(f"train_images/{number:016x}.jpg", "train", label.split()[0])
@@ -244,7 +244,7 @@ def roboflow_folder(m: Miniature) -> None:
 
 
 def roboflow_csv(m: Miniature) -> None:
-    """Multi-label export: a column of 0 and 1 for each class, a space after each comma."""
+    """Multi-label export: a column of 0 and 1 for each class, and a space after each comma."""
     for split, name in (("train", "train"), ("val", "valid")):
         rows = []
         for number in range(6):
@@ -286,7 +286,7 @@ def monkeys(m: Miniature) -> None:
 
 
 def fruits360(m: Miniature) -> None:
-    """Photographs of several fruits have no class; a folder of papers contains images too."""
+    """Photographs of several fruits have no class. A folder of papers contains images too."""
     split_folders(
         "fruits-360/Training", "fruits-360/Test", ["Apple Red 1", "Banana", "Lemon"], file="{number}_100.jpg"
     )(m)
@@ -301,7 +301,7 @@ def animals10(m: Miniature) -> None:
 
 
 def isic2018(m: Miniature) -> None:
-    """One-hot columns, with decimals."""
+    """One-hot columns, written as decimals."""
     kinds = "MEL NV BCC AKIEC BKL DF VASC".split()
     rows = []
     for number in range(14):

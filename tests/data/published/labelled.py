@@ -1,4 +1,4 @@
-"""Data sets of torchvision whose labels or splits are in files next to the images."""
+"""Datasets of torchvision whose labels or splits are in files next to the images."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ ATTRIBUTES = ["5_o_Clock_Shadow", "Eyeglasses", "Male", "Smiling"]
 
 
 def celeba(m: Miniature) -> None:
-    """40 attributes, each -1 or 1, and the person: several labels for each image, but no class."""
+    """40 attributes, each -1 or 1, and the person's identity: several labels for each image, but no class."""
     lines: dict[str, list[str]] = {"attr": [], "partition": [], "identity": [], "bbox": [], "landmarks": []}
     for number in range(12):
         name, smiling = f"{number + 1:06}.jpg", number % 2
@@ -43,7 +43,7 @@ def celeba_by_torchvision(root: Path) -> Mapping[str, Any]:
 
 
 def dtd(m: Miniature) -> None:
-    """Ten ways to split; in the first, image k of a class is train, val or test as k is 0, 1 or 2 modulo 3."""
+    """Ten ways to split. In the first, image k of a class is train, val or test if k modulo 3 is 0, 1 or 2."""
     classes = ["banded", "blotchy", "zigzagged"]
     names = [f"{label}/{label}_{number:04}.jpg" for label in classes for number in range(6)]
     for position, name in enumerate(names):
@@ -65,7 +65,7 @@ AIRCRAFT = [
 
 
 def aircraft(m: Miniature) -> None:
-    """Three levels of labels; images_variant_trainval.txt and the like have them, images_train.txt has names alone."""
+    """Three levels of labels, in images_variant_trainval.txt and similar files; images_train.txt has names only."""
     top = "fgvc-aircraft-2013b/data"
     rows: dict[str, list[tuple[str, tuple[str, str, str]]]] = {"train": [], "val": [], "test": []}
     for number in range(15):
@@ -86,7 +86,7 @@ def aircraft(m: Miniature) -> None:
 
 
 def flowers102(m: Miniature) -> None:
-    """Labels from 1 in imagelabels.mat, by the number of the image; the splits are lists of such numbers."""
+    """imagelabels.mat has labels from 1 by image number; the splits are lists of image numbers."""
     labels = np.array([[77, 77, 1, 1, 102, 102, 9, 9, 77, 1, 102, 9, 77, 1, 102]], np.uint8)
     numbers = np.arange(1, 16, dtype=np.uint16)[None]
     for number, label in zip(numbers[0], labels[0], strict=True):
@@ -114,8 +114,7 @@ def food101(m: Miniature) -> None:
 
 
 def oxford_pet(m: Miniature) -> None:
-    """images/ contains MATLAB files too, and annotations/trimaps/ an image for each image, and files that macOS
-    left."""
+    """images/ also contains MATLAB files. annotations/trimaps/ has a mask for each image, and files left by macOS."""
     breeds = {"Abyssinian": 1, "american_bulldog": 2, "Bengal": 1, "yorkshire_terrier": 2}
     rows: dict[str, list[str]] = {"train": [], "test": []}
     for number, (breed, species) in enumerate(breeds.items(), start=1):

@@ -1,9 +1,9 @@
 """Miniatures of published datasets: the real names, folders and label files around a few tiny photographs.
 
-A maker fills a `Miniature` with the files of a set as unpacked and with the truth about its images, which no code of
-ours derives. A `Form` is one way in which people store the set (unpacked, the archives as downloaded, with an
-option), with the answer expected of it. Images are named by a digest of their pixels, so it does not matter where they
-are kept."""
+A maker fills a `Miniature` with the unpacked files of a set and with the true split and class of each image, which no
+code of tench derives. A `Form` is one way in which people store the set (unpacked, as downloaded archives, with an
+option), and the expected answer. Images are identified by a digest of their pixels, so it does not matter where they
+are stored."""
 
 import bz2
 import dataclasses
@@ -30,17 +30,17 @@ from tests.data.photos import array, encoded, part
 
 Pixels = npt.NDArray[np.uint8]
 Split = dict[str, str | None]
-"""By digest of the pixels: the class, None if the image has no label."""
+"""By digest of the pixels: the class, or None if the image has no label."""
 
 KINDS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".ppm": "PPM", ".tif": "TIFF", ".bmp": "BMP"}
 
 
 class Miniature:
-    """The files of a small copy of a dataset, and the truth about its images.
+    """The files of a small copy of a dataset, and the true split and class of its images.
 
-    files: contents by path, or a function that makes them, if that needs a package not everyone has. splits: the images
+    files: contents by path, or a function that makes them if that needs an optional package. splits: the images
     of each split. aside: images in the files that belong to no split, such as masks. without_images: classes that the
-    set names and the copy has no images of.
+    set names but the copy has no images of.
     """
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class Miniature:
 
 
 def digest(pixels: Pixels) -> str:
-    """Names an image by its pixels; a grey image is the same as its three equal channels."""
+    """The name of an image by its pixels. A grey image has the same digest as with three equal channels."""
     rgb = np.broadcast_to(np.atleast_3d(pixels), (*pixels.shape[:2], 3))
     return hashlib.sha256(f"{rgb.shape}".encode() + rgb.tobytes()).hexdigest()[:16]
 
@@ -100,12 +100,12 @@ def decoded(data: bytes) -> Pixels:
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """One way in which people store a dataset, and tench's answer.
+    """One way in which people store a dataset, and the answer expected from tench.
 
-    source: what tench is pointed at. archives: in this order, each archive with the start of the names it swallows (or
+    source: what is opened. archives: in this order, each archive with the prefix of the names that go into it (or
     a pattern of it); names inside are relative to the archive's folder, or to what is before a "|". options: of
     open_source. refused: the remedy that a refusal names, for the table in the docs; empty if the set is read. says:
-    what the refusal, or the notes of what was read, must name. only: starts of the names of the files that this form
+    what the refusal or the notes must mention. only: prefixes of the names of the files that this form
     has. splits: the splits that it has, if not all. unlabelled: splits whose labels it lacks; their images may be left
     out. together: it does not say which split an image is in, so all are train.
     """
@@ -123,7 +123,7 @@ class Form:
 
     @property
     def flags(self) -> str:
-        """The options as on the command line, "" if there are none."""
+        """The options as on the command line; "" if there are none."""
         given = [(name, value) for name, values in self.options.items() for value in np.atleast_1d(values).tolist()]
         return " ".join(f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in given)
 
@@ -140,7 +140,7 @@ class Form:
 
 
 def folder(name: str, **more: Any) -> Form:
-    """The folder with this name, as unpacked."""
+    """The unpacked folder with this name."""
     return Form(f"`{name}/`", name, **more)
 
 
@@ -150,7 +150,7 @@ def unpacked(**more: Any) -> Form:
 
 
 def archive(name: str, start: str, **more: Any) -> Form:
-    """The archive with this name, which contains the files whose names begin like it."""
+    """The archive with this name, which contains the files whose names begin with `start`."""
     return Form(f"`{name}`", name, {name: start}, **more)
 
 
@@ -158,9 +158,9 @@ def archive(name: str, start: str, **more: Any) -> Form:
 class Published:
     """A dataset, its miniature and its forms.
 
-    torchvision: torchvision's own readers by split ("val+test": of two together), given the folder; None if it has
-    none. They read the files of the form `oracle`. named: whether the files name the classes; if not, they only number
-    them, and a reader may count as it likes. needs: a package without which the miniature cannot be made.
+    torchvision: torchvision's own readers by split ("val+test" for both together), given the folder; None if it has
+    none. They read the files of the form `oracle`. named: whether the files name the classes. If not, they only number
+    them, and a reader may number them differently. needs: a package without which the miniature cannot be made.
     """
 
     name: str
@@ -178,7 +178,7 @@ class Published:
         return miniature
 
     def write(self, folder: Path, form: Form) -> Path:
-        """Write the files in this form; returns the path to open."""
+        """Write the files in this form. Returns the path to open."""
         files = {path: data() if callable(data) else data for path, data in self.miniature.files.items()}
         files = {path: data for path, data in files.items() if path.startswith(form.only)}
         for name, start in form.archives.items():
@@ -193,7 +193,7 @@ class Published:
 
 
 def packed(name: str, files: dict[str, bytes]) -> bytes:
-    """An archive of the kind that its name suggests: a tar, a zip, or one compressed file."""
+    """An archive of the kind that its name implies: a tar, a zip, or one compressed file."""
     stream = io.BytesIO()
     if name.endswith(".zip"):
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -213,7 +213,7 @@ def packed(name: str, files: dict[str, bytes]) -> bytes:
     return compress[name.rpartition(".")[2]](data)
 
 
-# Contents of files, by the libraries that everyone writes them with.
+# File contents, written with the usual libraries.
 
 
 def idx(values: npt.NDArray[Any]) -> bytes:
@@ -260,7 +260,7 @@ def h5(**arrays: Any) -> bytes:
 
 
 def lmdb(values: Mapping[bytes, bytes]) -> bytes:
-    """The data.mdb of a folder of LMDB."""
+    """The data.mdb of an LMDB folder."""
     library = importlib.import_module("lmdb")
     with tempfile.TemporaryDirectory() as folder:
         with library.open(folder, map_size=2**20) as environment, environment.begin(write=True) as transaction:

@@ -30,7 +30,7 @@ def tables() -> str:
 
 
 def read_right() -> set[str]:
-    """torchvision's readers of which some form is read."""
+    """The torchvision readers whose dataset is read in at least one form."""
     return {
         published.name.split()[0].strip(",")
         for published in TORCHVISION

@@ -1,4 +1,4 @@
-"""All published datasets that tench is tested on, and the sets of torchvision without classes of images."""
+"""All published datasets that tench is tested on, and torchvision's datasets that are not for classification."""
 
 from tests.data.published import arrays, classed, elsewhere, labelled
 from tests.data.published.making import Form, Published
@@ -24,4 +24,4 @@ OUT_OF_SCOPE = {
     "Middlebury2014Stereo SceneFlowStereo SintelStereo",
     "tools, not datasets": "DatasetFolder FakeData ImageFolder LSUNClass VisionDataset wrap_dataset_for_transforms_v2",
 }
-"""What torchvision's other readers contain, and their names."""
+"""torchvision's other readers: what their datasets contain, and their names."""

@@ -1,4 +1,4 @@
-"""Every published dataset is read correctly or refused with the right remedy, from a miniature of its structure."""
+"""Every published dataset, as a miniature of its structure, is read correctly or refused with the right remedy."""
 
 import importlib.util
 import types
@@ -28,12 +28,12 @@ def plain(name: str) -> str:
 
 
 def same_name(published: str, *found: str) -> bool:
-    """published: the names a class goes by, separated by " | "."""
+    """Whether a class has one of its published names, which are separated by " | "."""
     return bool({plain(name) for name in published.split(" | ")} & {plain(name) for name in found})
 
 
 def images_of(dataset: Dataset) -> tuple[dict[str, dict[str, int]], list[str]]:
-    """By split and digest: the label. And the keys of images that appear a second time in their split."""
+    """The label by split and digest, and a message for each image that appears again in its split."""
     found: dict[str, dict[str, int]] = {}
     again = []
     for name, table in dataset.splits.items():
@@ -109,7 +109,7 @@ def needed(published: Published) -> None:
     ("published", "form"),
     [pytest.param(published, form, id=name) for name, (published, form) in FORMS.items()],
 )
-def test_the_published_form_is_read_right_or_refused_with_its_remedy(
+def test_the_published_form_is_read_correctly_or_refused_with_its_remedy(
     published: Published, form: Form, tmp_path: Path
 ) -> None:
     needed(published)
@@ -118,7 +118,7 @@ def test_the_published_form_is_read_right_or_refused_with_its_remedy(
 
 @pytest.fixture
 def without_checksums(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """torchvision takes any file for the published one; what it caches goes into the test's folder."""
+    """Make torchvision accept any file as the published one, and write its caches into the test's folder."""
     import_torchvision()
     import torchvision.datasets
 
@@ -160,11 +160,11 @@ def test_torchvision_reads_the_same_from_the_miniature(published: Published, tmp
                 assert same_name(label, *spelled)
 
 
-def test_every_form_has_a_name_of_its_own() -> None:
+def test_every_form_has_a_unique_name() -> None:
     assert len(FORMS) == sum(len(published.forms) for published in SETS)
 
 
-def test_every_reader_of_torchvision_is_here_or_out_of_scope() -> None:
+def test_every_reader_of_torchvision_is_listed_or_out_of_scope() -> None:
     import_torchvision()
     import torchvision.datasets
 
@@ -212,7 +212,7 @@ TRUTH: dict[str, Split] = {
     ids=["right", "right, spelled differently", "swapped names", "image missing", "image in another split",
          "label for an unlabelled image", "one class for two", "image twice"],
 )  # fmt: skip
-def test_a_dataset_that_differs_from_the_truth_is_noticed(
+def test_a_dataset_that_differs_from_the_truth_is_reported(
     classes: list[str], splits: dict[str, list[tuple[str, int, bytes]]], expected: list[str], tmp_path: Path
 ) -> None:
     found = dataset(tmp_path, Classes.of(classes), splits)

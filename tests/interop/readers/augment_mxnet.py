@@ -1,8 +1,9 @@
-"""What MXNet's ImageRecordIter makes of the images of a record file, with several sets of its parameters.
+"""Augment the images of a record file with MXNet's ImageRecordIter, with several sets of its parameters.
 
     python augment_mxnet.py FILE.rec FILE.npz '[[SIDE, {"rotate": "30"}], ...]'
 
-Writes an array (N, SIDE, SIDE, 3) uint8, RGB, by label, for each set, named by its number; prints the version of MXNet.
+Writes an array (N, SIDE, SIDE, 3) uint8, RGB, ordered by label, for each set, named by the number of the set. Prints
+the version of MXNet.
 """
 
 import json
@@ -28,7 +29,7 @@ def main() -> None:
         )
         images = {int(batch.label[0].asscalar()): batch.data[0].asnumpy()[0] for batch in batches}
         found[str(number)] = np.stack([images[label] for label in sorted(images)]).transpose(0, 2, 3, 1)
-    np.savez(to, **found)  # type: ignore[arg-type]  # its stub takes a name for allow_pickle
+    np.savez(to, **found)  # type: ignore[arg-type]  # the stub mistakes a name for allow_pickle
     print(json.dumps({"mxnet": mx.__version__}))
 
 

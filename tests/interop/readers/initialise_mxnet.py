@@ -1,9 +1,9 @@
-"""What MXNet's initialisers draw, with the arguments of the programs of example/image-classification.
+"""Draw weights with MXNet's initialisers, with the arguments of the programs of example/image-classification.
 
     python initialise_mxnet.py '[[OUT, IN, KH, KW], ...]' FILE.npz
 
-Writes for each a float32 array NAME/NUMBER of each shape, and prints the names, which are those of --initializer, with
-`mxnet` for its default.
+Writes a float32 array NAME/NUMBER for each initialiser and shape, and prints the names. These are the values of
+--initializer, with `mxnet` for the default.
 """
 
 import json

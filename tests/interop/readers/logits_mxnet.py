@@ -1,10 +1,10 @@
-"""What a network of MXNet's example/image-classification answers for given weights and images.
+"""Compute the logits of a network of MXNet's example/image-classification for given weights and images.
 
     python logits_mxnet.py SYMBOLS MODULE '{"num_layers": 18, ...}' FILE.npz TO.npy
 
-SYMBOLS is the folder symbols/ of that example, FILE.npz holds `images` (B, C, H, W) and, in the order in which MXNet
-lists them, its arguments (a0, a1, ...) and auxiliary states (s0, s1, ...). Writes the logits (B, K), and prints the
-names of the arguments.
+SYMBOLS is the folder symbols/ of that example. FILE.npz contains `images` (B, C, H, W), and the network's arguments
+(a0, a1, ...) and auxiliary states (s0, s1, ...) in the order in which MXNet lists them. Writes the logits (B, K), and
+prints the names of the arguments.
 """
 
 import importlib
@@ -19,7 +19,7 @@ def main() -> None:
     symbols, module, options, file, to = sys.argv[1:]
     sys.path.insert(0, symbols)
     symbol = importlib.import_module(module).get_symbol(**json.loads(options))
-    logits = symbol.get_children()[0]  # below SoftmaxOutput
+    logits = symbol.get_children()[0]  # the input of SoftmaxOutput
     given = np.load(file)
     names = [name for name in logits.list_arguments() if name != "data"]
     states = logits.list_auxiliary_states()

@@ -1,11 +1,11 @@
-"""Prints what the readers of NVIDIA DALI find, on the CPU, as JSON: python read_dali.py KIND ARGUMENT...
+"""Print as JSON what the readers of NVIDIA DALI find on the CPU: python read_dali.py KIND ARGUMENT...
 
-    tfrecord FILE...             with an index made here, as DALI's tfrecord2idx makes it
+    tfrecord FILE...             with an index made here in the way of DALI's tfrecord2idx
     mxnet FILE.rec
-    webdataset SUFFIXES FILE...  SUFFIXES of images, as jpg;png
-    list ROOT FILE               lines `path label`
+    webdataset SUFFIXES FILE...  SUFFIXES of images, such as jpg;png
+    list ROOT FILE               a file of lines `path label`
 
-[{"sha256": of the stored bytes, "label": ..., "shape": of the decoded image, "mean": of its colours}], in file order.
+Output: [{"sha256": of the stored bytes, "label": ..., "shape": of the decoded image, "mean": colour}], in file order.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ def tfrecord(*files: str) -> tuple[Any, Any]:
 
 
 def frames(data: bytes) -> Iterator[tuple[int, int]]:
-    """Offset and size of each record of a TFRecord file, with its length and checksums."""
+    """Offset and size of each record of a TFRecord file, including its length and checksums."""
     offset = 0
     while offset < len(data):
         size = 8 + 4 + struct.unpack_from("<Q", data, offset)[0] + 4
@@ -47,7 +47,7 @@ def frames(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def mxnet(file: str) -> tuple[Any, Any]:
-    index = str(Path(file).with_suffix(".idx"))  # only one is supported
+    index = str(Path(file).with_suffix(".idx"))  # DALI supports only one file here
     encoded, label = fn.readers.mxnet(path=[file], index_path=[index], name="reader")
     return encoded, label
 

@@ -1,11 +1,13 @@
-"""Prints what MXNet reads from record files and lists, as JSON.
+"""Print as JSON what MXNet reads from record files and lists.
 
     python read_mxnet.py FILE... [--pixels FILE.npy SIDE WIDTH]
 
-{file: {"in turn": [...], "by key": {...}, "rewritten": ..., "lines": {...}}}: the records as MXRecordIO finds them one
-after the other, as MXIndexedRecordIO finds them by the keys of the `.idx`, the SHA-256 of the file that MXNet makes of
-them, and the `.lst` as im2rec.py reads it; of a FILE.lst the lines alone. With --pixels also {"iterated": [...]}: the
-labels that one ImageRecordIter over all files gives, WIDTH of each image; the pixels, SIDE x SIDE, go into FILE.npy.
+Output: {file: {"in turn": [...], "by key": {...}, "rewritten": ..., "lines": {...}}}
+
+in turn: the records as MXRecordIO finds them one after the other. by key: the records as MXIndexedRecordIO finds them
+by the keys of the `.idx`. rewritten: the SHA-256 of the file that MXNet writes from them. lines: the `.lst` as read by
+im2rec.py; a FILE.lst has only these. With --pixels, {"iterated": [...]} is added: WIDTH labels for each image, as one
+ImageRecordIter over all files returns them. Its pixels, SIDE x SIDE, are written to FILE.npy.
 """
 
 import argparse
@@ -37,7 +39,7 @@ def in_turn(file: str) -> list[dict[str, object]]:
 
 
 def rewritten(file: str) -> str:
-    """The SHA-256 of what MXNet writes for these records, which says how it cuts them into parts."""
+    """The SHA-256 of what MXNet writes for these records, which depends on how it splits them into parts."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy.rec"
         records, written = mx.recordio.MXRecordIO(file, "r"), mx.recordio.MXRecordIO(str(copy), "w")
@@ -53,7 +55,7 @@ def by_key(file: Path) -> dict[int, dict[str, object]]:
 
 
 def lines(file: Path) -> dict[int, list[object]]:
-    """{id: [path, labels]} of a list."""
+    """{id: [path, labels]} from a list."""
     spec = importlib.util.spec_from_file_location("im2rec", IM2REC)
     assert spec is not None
     assert spec.loader is not None
@@ -66,7 +68,7 @@ def iterated(files: list[Path], side: int, width: int) -> tuple[list[Any], Any]:
     """(labels, pixels) of all images: (N) or (N, width) float32 and (N, 3, side, side) uint8, RGB."""
     batches = mx.io.ImageRecordIter(
         path_imgrec=";".join(map(str, files)),
-        path_imgidx=str(files[0].with_suffix(".idx")) if len(files) == 1 else "",  # it takes one index alone
+        path_imgidx=str(files[0].with_suffix(".idx")) if len(files) == 1 else "",  # it accepts only one index
         data_shape=(3, side, side),
         label_width=width,
         batch_size=1,

@@ -1,8 +1,8 @@
-"""Prints what TensorFlow reads from TFRecord files, as JSON: python read_tensorflow.py FILE...
+"""Print as JSON what TensorFlow reads from TFRecord files: python read_tensorflow.py FILE...
 
-The files go through tf.data and parse_single_example with the keys of Slim and of the official converter; those that
-every image has are without a default, so that a missing one is an error. TensorFlow verifies both checksums of a
-record. {file: {"records": [...], "error": what TensorFlow says where it stops}}
+The files are read with tf.data and parse_single_example, with the keys of Slim and of the official converter. Keys that
+every image has are without a default, so a missing one is an error. TensorFlow verifies both checksums of a record.
+Output: {file: {"records": [...], "error": the error at which TensorFlow stops}}
 """
 
 import hashlib
@@ -30,7 +30,7 @@ KEYS = {
 
 
 def decoded(encoded: Any) -> Any:
-    """(height, width, 3) uint8, as the official readers decode, but with the inverse transform that others use."""
+    """(height, width, 3) uint8, decoded as by the official readers, but with the inverse transform that others use."""
     return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
 

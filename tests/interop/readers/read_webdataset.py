@@ -1,6 +1,6 @@
-"""Prints the samples that the webdataset package reads from shards, as JSON: python read_webdataset.py PATTERN
+"""Print as JSON the samples that the webdataset package reads from shards: python read_webdataset.py PATTERN
 
-PATTERN may have braces, `train-{00000..00003}-of-00004.tar`. Images are told by their SHA-256.
+PATTERN may have braces, such as `train-{00000..00003}-of-00004.tar`. Images are represented by their SHA-256.
 """
 
 import hashlib

@@ -1,10 +1,10 @@
-"""What MXNet's optimizers make of weights in some steps.
+"""Train weights with MXNet's optimizers for some steps.
 
     python train_mxnet.py FILE.npz TO.npz '{"NAME": {"optimizer": "sgd", "momentum": 0.9, ...}, ...}'
 
-FILE holds `rates` (steps,), and for each parameter its start NAME (shape) and its gradients NAME.gradients (steps,
-*shape); names end in _weight, _gamma, _beta or _bias, which is what MXNet goes by. Writes OPTIMIZER/PARAMETER for each;
-prints the version of MXNet.
+FILE contains the learning `rates` (steps,), and for each parameter its initial value NAME (shape) and its gradients
+NAME.gradients (steps, *shape). Names end in _weight, _gamma, _beta or _bias, because MXNet distinguishes parameters by
+these endings. Writes OPTIMIZER/PARAMETER for each. Prints the version of MXNet.
 """
 
 import json
@@ -31,7 +31,8 @@ def main() -> None:
             optimizer.lr = float(rate)
             now = [mx.nd.array(gradients[name][step]) for name in starts]
             if optimizer.aggregate_num:
-                # All at once: LARS compares the learning rate with that of the call before, be it of the same step.
+                # One call for all parameters: LARS compares the learning rate with that of the previous call, even in
+                # the same step.
                 optimizer.aggregate_num = len(names)
                 update([*names], now, [*weights.values()])
             else:

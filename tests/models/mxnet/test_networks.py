@@ -1,6 +1,6 @@
-"""`mxnet:NAME`: sizes as MXNet counts them, structures by image size, and what is refused.
+"""`mxnet:NAME`: sizes as MXNet counts them, the structure for each image size, and errors.
 
-That they compute what MXNet computes is shown by tests/interop/test_mxnet_networks.py.
+tests/interop/test_mxnet_networks.py shows that they compute what MXNet computes.
 """
 
 import math
@@ -17,8 +17,8 @@ from tench.models.mxnet import source
 from tench.models.registry import source_of
 from tench.models.source import ModelOptions
 
-# Counted by MXNet 1.9.1 in its own symbols, scale and shift of each batch norm included: 1000 classes at 224 or 299 px;
-# 10 classes at 28 px for the first five.
+# Counted by MXNet 1.9.1 in its own symbols, including scale and shift of each batch norm. The first five have 10
+# classes and 28 px, the others 1000 classes and 224 or 299 px.
 PARAMETERS = {
     "mlp": 109_386,
     "lenet": 431_080,
@@ -61,13 +61,13 @@ def num_parameters(network: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("arch", PARAMETERS)
-def test_a_network_has_as_many_parameters_as_mxnets(arch: str) -> None:
+def test_a_network_has_as_many_parameters_as_in_mxnet(arch: str) -> None:
     info = describe(f"mxnet:{arch}")
     assert (info.name, info.source) == (f"mxnet:{arch}", "mxnet")
     assert info.parameters == PARAMETERS[arch]
 
 
-def test_the_small_inception_bn_has_as_many_parameters_as_mxnets() -> None:
+def test_the_small_inception_bn_has_as_many_parameters_as_in_mxnet() -> None:
     assert num_parameters(on_meta("inception-bn", 28)) == 1_652_826
 
 
@@ -156,14 +156,14 @@ def test_the_smallest_image_size_named_in_an_error_is_accepted(arch: str, smalle
     assert on_meta(arch, smallest)(images).shape == (1, 10)
 
 
-def test_the_names_are_those_of_mxnets_benchmark() -> None:
+def test_the_names_match_mxnets_benchmark() -> None:
     found = set(find("mxnet:*"))
     benchmark = "alexnet vgg-16 resnetv1-50 resnet-50 resnet-152 inception-bn inception-v3 inception-v4"
     assert {f"mxnet:{name}" for name in (*benchmark.split(), "inception-resnet-v2", "mobilenet")} <= found
     assert {f"mxnet:{name}" for name in PARAMETERS} <= found
 
 
-def test_other_depths_of_small_resnets_are_known_though_not_listed() -> None:
+def test_other_depths_of_small_resnets_exist_though_not_listed() -> None:
     assert "mxnet:resnet-38" not in find("mxnet:*")
     assert source_of("mxnet:resnet-38").NAME == "mxnet"
     for unknown in (
@@ -178,7 +178,7 @@ def test_other_depths_of_small_resnets_are_known_though_not_listed() -> None:
             source_of(unknown)
 
 
-def test_the_other_spelling_of_the_first_resnets_is_known_though_not_listed() -> None:
+def test_the_other_spelling_of_the_first_resnets_exists_though_not_listed() -> None:
     assert "mxnet:resnet-v1-50" not in find("mxnet:*")
     found, expected = (on_meta(arch, 64).state_dict() for arch in ("resnet-v1-50", "resnetv1-50"))
     assert {name: tensor.shape for name, tensor in found.items()} == {
@@ -201,7 +201,7 @@ def test_an_option_is_refused() -> None:
         ("resnetv1-50", 0, 53, 2e-5),
     ],
 )
-def test_batch_norms_have_mxnets_eps_and_momentum_and_their_scales_are_fixed_where_mxnets_are(
+def test_batch_norms_have_mxnets_eps_and_momentum_and_the_same_fixed_scales(
     arch: str, fixed: int, trained: int, eps: float
 ) -> None:
     norms = [module for module in on_meta(arch, 299).modules() if isinstance(module, nn.BatchNorm2d)]
@@ -219,7 +219,7 @@ def test_batch_norms_have_mxnets_eps_and_momentum_and_their_scales_are_fixed_whe
         ("inception-bn", 28, lambda fan_in, fan_out: math.sqrt(2 / fan_in)),
     ],
 )
-def test_weights_are_initialised_by_the_default_of_mxnets_program(
+def test_weights_are_initialised_by_the_default_of_mxnets_example(
     arch: str, image_size: int, spread: Callable[[int, int], float]
 ) -> None:
     torch.manual_seed(0)

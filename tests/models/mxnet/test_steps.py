@@ -1,4 +1,4 @@
-"""Tables of steps: the size that they leave is the one that torch's own layers leave."""
+"""Tables of steps give the same output size as torch's own layers."""
 
 import pytest
 import torch
@@ -39,7 +39,7 @@ def test_an_image_is_accepted_exactly_if_torchs_layers_accept_it(name: str) -> N
         else:
             taken.append(size)
             assert found == (map_side(size, steps),) * 2
-    assert taken == list(range(taken[0], 40)), "once large enough, always"
+    assert taken == list(range(taken[0], 40)), "every size above the smallest accepted one must be accepted"
     if taken[0] > 1:
         with pytest.raises(ValueError, match=f"at least {taken[0]} px"):
             map_side(1, steps)

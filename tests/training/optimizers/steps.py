@@ -1,4 +1,4 @@
-"""A small network, random gradients for it, and learning rates that change: what the optimizers are compared on."""
+"""The setting that optimizers are compared in: a small network, random gradients and changing learning rates."""
 
 import copy
 import importlib
@@ -25,14 +25,14 @@ def small_network() -> nn.Sequential:
 
 
 def groups_of(network: nn.Module, weight_decay: float) -> Groups:
-    """Weights with weight decay, everything else without."""
+    """Parameter groups: weights with weight decay, everything else without."""
     small = [parameter for parameter in network.parameters() if parameter.ndim < 2]
     large = [parameter for parameter in network.parameters() if parameter.ndim >= 2]
     return [{"params": large, "weight_decay": weight_decay}, {"params": small, "weight_decay": 0.0}]
 
 
 def random_gradients(network: nn.Module, steps: int = STEPS, size: float = 1.0) -> Iterator[list[Tensor]]:
-    """For each step a gradient for each parameter, of sizes that differ from step to step."""
+    """A gradient for each parameter at each step, with a scale that differs from step to step."""
     generator = torch.Generator().manual_seed(11)
     for step in range(steps):
         yield [
@@ -42,7 +42,7 @@ def random_gradients(network: nn.Module, steps: int = STEPS, size: float = 1.0) 
 
 
 def rate(step: int) -> float:
-    """Up, then down; 0 in the first step, as a warm-up may have it."""
+    """A learning rate that rises, then falls. It is 0 in the first step, as it can be in a warm-up."""
     return 0.1 * min(step / 5, 1.5 - step / 20)
 
 

@@ -88,7 +88,7 @@ def test_torchs_grad_scaler_skips_overflowing_steps(make: Make) -> None:
     assert_bits_equal(everything(networks[0], ours), everything(networks[1], theirs))
 
 
-def test_a_saved_state_loads_with_weights_only_and_continues_exactly(make: Make) -> None:
+def test_a_saved_state_loads_with_weights_only_and_training_continues_exactly(make: Make) -> None:
     whole, broken = small_network(), small_network()
     optimizer, first = make(groups_of(whole, 1e-2)), make(groups_of(broken, 1e-2))
     saved = io.BytesIO()
@@ -118,7 +118,7 @@ def test_a_step_in_many_parts_equals_a_step_in_one(make: Make, monkeypatch: pyte
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-def test_a_step_on_a_gpu_equals_the_cpus_and_does_not_wait(make: Make) -> None:
+def test_a_step_on_a_gpu_equals_the_cpus_and_does_not_synchronise(make: Make) -> None:
     networks = [small_network().cuda(), small_network()]
     ours, theirs = (make(groups_of(network, 1e-2)) for network in networks)
     for step, gradients in enumerate(random_gradients(networks[1], steps=6)):

@@ -6,8 +6,8 @@ from tench.training.optimizers import LAMB
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.02])
-@pytest.mark.parametrize("size", [1e-4, 1.0])  # below the norm of 1 that gradients are clipped to, and above
-def test_lamb_is_timms(weight_decay: float, size: float) -> None:
+@pytest.mark.parametrize("size", [1e-4, 1.0])  # below and above the norm of 1 that gradients are clipped to
+def test_lamb_matches_timm(weight_decay: float, size: float) -> None:
     theirs = from_timm("Lamb", lr=0.1)
     ours = trained(lambda groups: LAMB(groups, 0.1), weight_decay, size=size)
     assert_same(ours, trained(theirs, weight_decay, size=size), atol=5e-6, rtol=1e-5)

@@ -6,12 +6,12 @@ from tench.training.optimizers import LARS
 
 
 def big(step: int) -> float:
-    return 1000 * rate(step)  # eta makes it small
+    return 1000 * rate(step)  # eta scales it down
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("weight_decay", [0.0, 5e-2])
-def test_lars_is_timms(nesterov: bool, weight_decay: float) -> None:
+def test_lars_matches_timm(nesterov: bool, weight_decay: float) -> None:
     rates = big if weight_decay else rate
     theirs = from_timm("Lars", lr=0.1, momentum=0.9, nesterov=nesterov, trust_coeff=0.001, eps=0.0)
     ours = trained(lambda groups: LARS(groups, 0.1, 0.9, nesterov), weight_decay, rates, 0.1)

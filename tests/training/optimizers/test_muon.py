@@ -11,7 +11,7 @@ from tench.training.optimizers.muon import orthogonalised
 
 
 def airbench_direction(gradient: Tensor) -> Tensor:
-    """airbench94_muon.py's iteration as its source states it, in bfloat16."""
+    """The iteration of airbench94_muon.py as in its source, in bfloat16."""
     update = gradient.reshape(len(gradient), -1).bfloat16()
     update /= update.norm() + 1e-7
     if transposed := update.size(0) > update.size(1):
@@ -22,7 +22,7 @@ def airbench_direction(gradient: Tensor) -> Tensor:
     return (update.T if transposed else update).reshape(gradient.shape)
 
 
-def test_filters_are_trained_as_airbench_does_and_the_rest_by_torchs_sgd_in_the_same_steps() -> None:
+def test_filters_match_airbench_and_the_other_parameters_match_torchs_sgd() -> None:
     ours = small_network()
     theirs = copy.deepcopy(ours)
     lr, bias_lr, head_lr, decay = 0.24, 0.053, 0.67, 2e-3
@@ -62,7 +62,7 @@ def test_an_orthogonalised_matrix_keeps_its_singular_vectors_and_has_nearly_equa
     assert found.shape == shape
     u, lengths, v = torch.linalg.svd(matrix, full_matrices=False)
     turned = u.T @ found.float() @ v.T
-    sure = lengths > 0.1 * lengths.max()  # three steps lift small values only so far
+    sure = lengths > 0.1 * lengths.max()  # three iterations do not fully raise small singular values
     assert bool(((turned.diagonal() > 0.4) & (turned.diagonal() < 1.4))[sure].all())
     assert (turned - turned.diagonal().diag()).abs().max() < 0.05
 

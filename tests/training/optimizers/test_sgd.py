@@ -17,7 +17,7 @@ from tench.training.optimizers import SGD, LrInsideSGD
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_sgd_is_torchs(momentum: float, nesterov: bool) -> None:
+def test_sgd_matches_torch(momentum: float, nesterov: bool) -> None:
     nesterov = nesterov and momentum > 0
     ours = trained(lambda groups: SGD(groups, 0.1, momentum, nesterov), 1e-2)
     theirs = trained(lambda groups: torch.optim.SGD(groups, 0.1, momentum, nesterov=nesterov, foreach=False), 1e-2)
@@ -25,7 +25,7 @@ def test_sgd_is_torchs(momentum: float, nesterov: bool) -> None:
 
 
 def lr_inside(weight_decay: float, momentum: float, nesterov: bool) -> dict[str, Tensor]:
-    """The formula of NNabla's momentum solver and MXNet's SGD (nesterov: Keras's), in float64."""
+    """The formula of NNabla's momentum solver and MXNet's SGD (with nesterov, Keras's), in float64."""
     network = small_network()
     weights = [parameter.detach().double().numpy() for parameter in network.parameters()]
     velocities = [np.zeros_like(weight) for weight in weights]
@@ -43,7 +43,7 @@ def lr_inside(weight_decay: float, momentum: float, nesterov: bool) -> dict[str,
 
 
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
-def test_the_learning_rate_inside_the_momentum_is_nnablas_and_mxnets_formula(momentum: float, nesterov: bool) -> None:
+def test_the_learning_rate_inside_the_momentum_matches_nnabla_and_mxnet(momentum: float, nesterov: bool) -> None:
     ours = trained(lambda groups: LrInsideSGD(groups, 0.1, momentum, nesterov), 1e-2)
     assert_same(ours, lr_inside(1e-2, momentum, nesterov), atol=2e-6)
 
@@ -57,7 +57,7 @@ def test_both_forms_agree_only_with_a_constant_learning_rate() -> None:
     assert not torch.allclose(both[1][1]["4.weight"], both[1][0]["4.weight"], atol=1e-2)
 
 
-def test_channels_last_gradients_are_matched_with_their_weights() -> None:
+def test_channels_last_gradients_are_applied_to_the_right_weights() -> None:
     networks = [small_network(), small_network().to(memory_format=torch.contiguous_format)]  # type: ignore[call-overload]
     for network in networks:
         optimizer = LrInsideSGD(groups_of(network, 1e-2), 0.1, 0.9)

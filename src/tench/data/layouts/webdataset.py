@@ -454,7 +454,7 @@ def _bytes(tree: Tree, position: int, pread: Pread, limit: int) -> bytes:
         raise TenchError(f"{_place(tree, position)} has {length:,} bytes, too many for a label. Write the shard again.")
     data = pread(length, offset)
     if len(data) != length:
-        raise TenchError(f"{_place(tree, position)} became shorter while being read.")
+        raise TenchError(f"{_place(tree, position)} became shorter while it was being read. Try again.")
     return data
 
 

@@ -1,4 +1,4 @@
-"""Class folders: paths, the list of classes beside them, and links to images that are files already."""
+"""Class folders: paths, the list of classes next to them, and links to images that are already files."""
 
 import os
 from pathlib import Path
@@ -54,7 +54,7 @@ def inode(path: Path) -> int:
 
 
 @pytest.mark.parametrize("link", get_args(Link))
-def test_links_are_of_the_kind_asked_for(photo_folder: Path, tmp_path: Path, link: Link) -> None:
+def test_links_are_of_the_requested_kind(photo_folder: Path, tmp_path: Path, link: Link) -> None:
     prepare(photo_folder, tmp_path / "set", to="folder", options=PrepareOptions(link=link), threads=1)
     originals = sorted(path for path in photo_folder.rglob("*") if path.is_file())
     assert len(originals) == 24
@@ -68,7 +68,7 @@ def test_links_are_of_the_kind_asked_for(photo_folder: Path, tmp_path: Path, lin
             assert (inode(path) == inode(original)) == (link == "hard")
 
 
-def test_symbolic_links_do_not_lead_to_other_links(photo_folder: Path, tmp_path: Path) -> None:
+def test_symbolic_links_do_not_point_to_other_links(photo_folder: Path, tmp_path: Path) -> None:
     options = PrepareOptions(link="symbolic")
     prepare(photo_folder, tmp_path / "one", "folder", options=options, threads=1)
     prepare(tmp_path / "one", tmp_path / "two", "folder", options=options, threads=1)
@@ -84,7 +84,7 @@ def test_a_decoded_image_becomes_a_file_of_its_own(photo_folder: Path, tmp_path:
     assert before == {path: path.read_bytes() for path in before}
 
 
-def test_parts_of_a_file_become_files(tmp_path: Path) -> None:
+def test_images_inside_a_container_become_files(tmp_path: Path) -> None:
     images = [
         (f"{name}/{number}.jpg", label, encoded(part(9 + number, 8)))
         for number in range(2)
@@ -97,7 +97,7 @@ def test_parts_of_a_file_become_files(tmp_path: Path) -> None:
     }
 
 
-def test_folders_are_read_back_as_the_same_set(photo_folder: Path, tmp_path: Path) -> None:
+def test_folders_are_read_back_as_the_same_dataset(photo_folder: Path, tmp_path: Path) -> None:
     source = open_source(photo_folder)
     prepare(source, tmp_path / "set", "folder", threads=1)
     found = open_source(tmp_path / "set")

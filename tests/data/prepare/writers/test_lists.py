@@ -1,4 +1,4 @@
-"""Image lists, in the styles of the programs that read them; each file character by character."""
+"""Image lists in the styles of the programs that read them. Each file is compared character by character."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ from tench.errors import UsageError
 CLASSES = Classes.of(
     ["n02119789", "n01440764", "n02012849"], ["kit fox, Vulpes macrotis", "tench, Tinca tinca", "crane"]
 )
-"""Not in the order in which they would be sorted."""
+"""Not in sorted order."""
 CONTENT = Content(
     classes=CLASSES,
     names={
@@ -43,7 +43,7 @@ def paths(style: Any) -> dict[str, list[str]]:
     return {split: [lists.path(split, name) for name in names] for split, names in CONTENT.names.items()}
 
 
-def test_plain_lists_have_paths_from_the_destination() -> None:
+def test_plain_lists_have_paths_relative_to_the_destination() -> None:
     assert beside("plain") == {
         "classes.txt": CLASSES_TXT,
         "train.txt": (
@@ -56,7 +56,7 @@ def test_plain_lists_have_paths_from_the_destination() -> None:
     }
 
 
-def test_caffes_lists_have_paths_from_the_folder_of_the_split() -> None:
+def test_caffes_lists_have_paths_relative_to_the_folder_of_the_split() -> None:
     assert beside("caffe") == {
         "synsets.txt": "n02119789\nn01440764\nn02012849\n",
         "synset_words.txt": ("n02119789 kit fox, Vulpes macrotis\nn01440764 tench, Tinca tinca\nn02012849 crane\n"),
@@ -66,7 +66,7 @@ def test_caffes_lists_have_paths_from_the_folder_of_the_split() -> None:
     }
 
 
-def test_nnablas_lists_have_no_suffix_and_its_tables_are_csv() -> None:
+def test_nnablas_lists_have_no_suffix_and_the_tables_are_csv() -> None:
     assert beside("nnabla") == {
         "label_wordnetid.csv": "0,n02119789\r\n1,n01440764\r\n2,n02012849\r\n",
         "label_words.csv": '0,"kit fox, Vulpes macrotis"\n1,"tench, Tinca tinca"\n2,"crane"\n',
@@ -83,7 +83,7 @@ def test_a_class_with_a_comma_or_quotes_is_quoted_in_nnablas_tables() -> None:
     assert tables["label_words.csv"] == '0,"a,b"\n1,"say ""miau"""\n2,"big cat"\n'
 
 
-def test_mxnets_lists_are_those_of_im2rec() -> None:
+def test_mxnets_lists_match_im2rec() -> None:
     assert beside("mxnet") == {
         "classes.txt": CLASSES_TXT,
         "train.lst": (
@@ -108,7 +108,7 @@ def test_mxnets_lists_have_all_labels_of_an_image() -> None:
     assert beside("mxnet", several)["train.lst"] == beside("mxnet")["train.lst"]
 
 
-def test_apm5s_lists_number_other_classes_as_they_are_and_shorten_their_names() -> None:
+def test_apm5s_lists_keep_the_class_numbers_and_shorten_the_names() -> None:
     assert beside("apm5") == {
         "data/label_to_content.json": '{"0": "kit_fox", "1": "tench", "2": "crane"}',
         "data/train_label.txt": (
@@ -122,7 +122,7 @@ def test_apm5s_lists_number_other_classes_as_they_are_and_shorten_their_names() 
 
 
 def test_apm5_numbers_the_classes_of_imagenet_as_the_development_kit_does() -> None:
-    """Its label_to_content.json begins with kit_fox and English_setter, and ends with dumbbell."""
+    """The label_to_content.json of Apm5 begins with kit_fox and English_setter, and ends with dumbbell."""
     ids = imagenet()
     tench, fox, setter, dumbbell = (ids.index(wnid) for wnid in ("n01440764", "n02119789", "n02100735", "n03255030"))
     names = dict(zip(ids, ids, strict=True)) | {
@@ -145,7 +145,7 @@ def test_apm5_numbers_the_classes_of_imagenet_as_the_development_kit_does() -> N
     assert [listed[number] for number in ("0", "1", "999")] == ["kit_fox", "English_setter", "dumbbell"]
 
 
-def test_tensorflows_list_has_the_classes_of_the_validation_images_in_the_order_of_their_names() -> None:
+def test_tensorflows_list_has_the_classes_of_the_validation_images_in_name_order() -> None:
     assert beside("tensorflow") == {
         "synset_labels.txt": "n02119789\nn01440764\n",
         "imagenet_lsvrc_2015_synsets.txt": "n02119789\nn01440764\nn02012849\n",
@@ -208,12 +208,12 @@ def test_numbered_classes_are_listed_by_number() -> None:
     assert beside("plain", words)["label_words.csv"] == '0,"zero"\n1,"one"\n2,"two"\n'
 
 
-# Read again.
+# Reading back.
 
 
 @pytest.fixture(scope="module")
 def set_of_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ImageNet's unpacked form: class folders, val in class folders too, and a flat test without labels."""
+    """ImageNet unpacked: class folders for train and val, and a flat test without labels."""
     folder = tmp_path_factory.mktemp("images") / "set"
     ids = ["n02119789", "n01440764", "n02012849"]
     names = [f"train/{wnid}/{wnid}_{number}.JPEG" for wnid in ids for number in range(3)]
@@ -227,7 +227,7 @@ def set_of_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pets(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Classes whose order is not that of their names, which have spaces and commas."""
+    """Classes whose names contain spaces and commas and are not in sorted order."""
     classes = Classes.of(["dog", "cat", "ant"], ["Canis familiaris, dog", "cat", "ant, emmet"])
     rows = {
         split: [
@@ -243,7 +243,7 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.mark.parametrize("of", ["pets", "imagenet"])
 @pytest.mark.parametrize("style", READABLE)
-def test_the_readable_lists_are_read_back_as_the_same_set(
+def test_the_lists_that_tench_reads_are_read_back_as_the_same_dataset(
     set_of_images: Path, pets: Dataset, tmp_path: Path, style: Any, of: str
 ) -> None:
     source = pets if of == "pets" else open_source(set_of_images)

@@ -12,7 +12,7 @@ from tench.errors import TenchError
 
 
 @pytest.mark.parametrize(("payload", "expected"), FRAMES)
-def test_frames_are_those_of_mxnet(payload: bytes, expected: str) -> None:
+def test_frames_match_mxnet(payload: bytes, expected: str) -> None:
     assert b"".join(frames(payload)) == bytes.fromhex(expected)
 
 
@@ -34,12 +34,12 @@ def test_several_labels_precede_the_image() -> None:
     assert lst_line(content, "train", 0) == "0\t1.000000\t0.500000\t2.000000\tcat/0.jpg\n"
 
 
-def test_an_image_that_contains_the_magic_word_is_split_where_it_is_aligned() -> None:
+def test_an_image_is_split_at_each_aligned_magic_word() -> None:
     writer = RecordIO(content_of([1]))
     data = b"0123" + MAGIC + b"45" + MAGIC + b"67"
     record = b"".join(writer.frame(ImageRecord("train", 0, data)))
     assert record == b"".join(frames(struct.pack("<IfQQ", 0, 1.0, 0, 0) + data))
-    assert record.count(MAGIC) == 3  # two frames, and the word that is not aligned
+    assert record.count(MAGIC) == 3  # two frames, and the unaligned magic word
 
 
 def test_a_record_too_large_for_mxnet_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Frames are read with Google's own protobuf, from a description of tf.train.Example that is written here."""
+"""Frames are parsed with Google's protobuf, using a definition of tf.train.Example that is written here."""
 
 import struct
 from typing import Any
@@ -66,7 +66,7 @@ def example_class() -> Any:
 
 
 def features_of(frame: bytes) -> dict[str, list[Any]]:
-    """The features of one record, whose framing and checksums are compared."""
+    """The features of one record, after checking its framing and checksums."""
     (length,) = struct.unpack("<Q", frame[:8])
     assert len(frame) == 8 + 4 + length + 4
     payload = frame[12:-4]
@@ -112,7 +112,7 @@ def test_a_record_has_the_fifteen_keys_of_slim() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 100, 127, 128, 16_000, 16_384, 3_000_000])
-def test_an_image_of_any_size_comes_out_as_it_went_in(size: int) -> None:
+def test_an_image_of_any_size_is_preserved(size: int) -> None:
     data = bytes(range(256)) * (size // 256) + bytes(size % 256)
     writer = TFRecord(content_of(WNIDS, ["n01440764/a.jpg"], [0]))
     assert features_of(b"".join(writer.frame(ImageRecord("train", 0, data, INFO))))["image/encoded"] == [data]
@@ -146,7 +146,7 @@ def test_classes_that_have_only_numbers_have_no_synset() -> None:
     ("mode", "colours", "channels"),
     [("RGB", b"RGB", 3), ("L", b"Grayscale", 1), ("CMYK", b"CMYK", 4), ("P", b"RGB", 3)],
 )
-def test_colours_are_those_of_the_stored_image(mode: str, colours: bytes, channels: int) -> None:
+def test_the_colour_space_is_that_of_the_stored_image(mode: str, colours: bytes, channels: int) -> None:
     writer = TFRecord(content_of(WNIDS, ["n01440764/a.png"], [0]))
     found = features_of(b"".join(writer.frame(ImageRecord("train", 0, b"x", ImageInfo("PNG", 3, 4, mode)))))
     assert (found["image/colorspace"], found["image/channels"]) == ([colours], [channels])

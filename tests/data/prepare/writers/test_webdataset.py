@@ -13,7 +13,7 @@ CLASSES = Classes.of(["cat", "dog"])
 
 
 def packed(content: Content, images: dict[str, bytes], **more: object) -> dict[str, bytes]:
-    """What tarfile finds in a shard of these images, in its order."""
+    """The members that tarfile finds in a shard of these images, in order."""
     writer = WebDataset(content)
     parts: list[bytes] = []
     for row, data in enumerate(images.values()):
@@ -29,7 +29,7 @@ def content_of(names: list[str], labels: list[int], **more: object) -> Content:
     return Content(CLASSES, {"train": names}, {"train": labels}, shards={"train": 3}, **more)  # type: ignore[arg-type]
 
 
-def test_a_sample_is_an_image_and_its_class_as_neighbours() -> None:
+def test_a_sample_is_an_image_followed_by_its_class() -> None:
     images = {"cat/1.jpg": b"one", "dog/2.JPEG": b"two"}
     assert list(packed(content_of(list(images), [0, 1]), images).items()) == [
         ("cat/1.jpg", b"one"),
@@ -70,13 +70,13 @@ def test_labels_and_boxes_are_in_the_json() -> None:
     }
 
 
-def test_shard_names_hold_their_number_and_count() -> None:
+def test_shard_names_contain_their_number_and_the_count() -> None:
     assert WebDataset(content_of([], [])).file_name("train", 2) == "train-00002-of-00003.tar"
 
 
 @pytest.mark.parametrize("name", ["a", "cat/1.jpg", "x" * 99 + "y", "größe/ähre.jpg", "ü" * 50])
 @pytest.mark.parametrize("size", [0, 1, 511, 512, 8**11 - 1])
-def test_a_header_is_the_one_that_tarfile_writes(name: str, size: int) -> None:
+def test_a_header_matches_the_one_that_tarfile_writes(name: str, size: int) -> None:
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o644
     expected = info.tobuf(tarfile.USTAR_FORMAT, "utf-8", "surrogateescape")
@@ -86,20 +86,20 @@ def test_a_header_is_the_one_that_tarfile_writes(name: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 101, "cat/" + "ü" * 60 + ".jpg", "a/" * 120 + "1.jpg"])
-def test_a_long_name_is_stored_whole(name: str) -> None:
+def test_a_long_name_is_stored_in_full(name: str) -> None:
     archive = io.BytesIO(header(name, 3) + b"abc".ljust(512, b"\0") + bytes(1024))
     with tarfile.open(fileobj=archive) as tar:
         assert tar.getnames() == [name]
 
 
-def test_the_file_beside_the_shards_names_the_classes() -> None:
+def test_the_file_next_to_the_shards_names_the_classes() -> None:
     classes = Classes.of(["n01440764", "n01443537"], ["tench, Tinca tinca", "goldfish"])
     content = Content(classes, {"train": []}, {"train": []}, shards={"train": 1})
     text = "n01440764\ttench, Tinca tinca\nn01443537\tgoldfish\n"
     assert WebDataset(content).files_beside() == {"classes.txt": text}
 
 
-def test_equal_images_give_equal_files() -> None:
+def test_the_same_images_give_the_same_files() -> None:
     writer = WebDataset(content_of(["cat/1.jpg"], [0]))
     frames = {hashlib.sha256(b"".join(writer.frame(ImageRecord("train", 0, b"data")))).digest() for _ in range(3)}
     assert len(frames) == 1

@@ -1,14 +1,14 @@
-"""Writes the record files next to it with MXNet 1.9.1, and what MXNet's own reader finds in them (`records.json`).
+"""Write the record files in this folder with MXNet 1.9.1, and what MXNet's own reader finds in them (`records.json`).
 
-Needs an environment of its own (Python 3.8 to 3.11) and scikit-learn's two photographs:
+Needs a separate environment (Python 3.8 to 3.11) and scikit-learn's two photographs:
 
     pip install mxnet==1.9.1 numpy==1.23.5 opencv-python-headless==4.5.5.64
     python make_mxnet.py .../site-packages/sklearn/datasets/images
 
-photos: im2rec.py's lists and records of 18 files, three quarters of them for training, as they are. resized: encoded
-anew, without a list. several: three labels per image. skipped: one file of the list is no image, so im2rec.py leaves
-it out. widths: no index, labels in the header and lists of 1, 2, 7 and 300. parts: images, labels and ids that contain
-the bytes which begin a record.
+photos: im2rec.py's lists and records of 18 unchanged files, three quarters of them for training. resized: re-encoded,
+without a list. several: three labels per image. skipped: one file of the list is not an image, so im2rec.py leaves it
+out. widths: no index; a label in the header, and lists of 1, 2, 7 and 300 labels. parts: images, labels and ids that
+contain the bytes that begin a record.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ CROPS = {"petal": ("flower.jpg", 190, 120), "roof": ("china.jpg", 180, 60), "wat
 
 
 def write_images(photos: Path, folder: Path) -> list[Path]:
-    """Six crops of each class, each of another size."""
+    """Write six crops of each class, all of different sizes."""
     for name, (file, left, top) in CROPS.items():
         (folder / name).mkdir(parents=True)
         photo = cv2.imread(str(photos / file))
@@ -52,7 +52,7 @@ def folder_of(name: str) -> Path:
 
 
 def with_comment(jpeg: bytes, comment: bytes) -> bytes:
-    """A JPEG with a comment that begins at byte 8, a multiple of 4 also within the record."""
+    """A JPEG with a comment that begins at byte 8, which is a multiple of 4 within the record too."""
     body = b"  " + comment
     return jpeg[:2] + b"\xff\xfe" + (len(body) + 2).to_bytes(2, "big") + body + jpeg[2:]
 

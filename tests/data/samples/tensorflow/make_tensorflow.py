@@ -1,9 +1,9 @@
-"""Writes the files next to it, with TensorFlow, from crops of scikit-learn's photographs, and what TensorFlow reads.
+"""Write the files in this folder with TensorFlow, from crops of scikit-learn's photographs, and what TensorFlow reads.
 
-Run it with a Python that has tensorflow (or tensorflow-cpu), pillow and scikit-learn: python make_tensorflow.py The
-keys of `official` are those of imagenet_to_gcs.py, of `slim` those of build_imagenet_data.py, of `tfds` those that
+Run `python make_tensorflow.py` with a Python that has tensorflow (or tensorflow-cpu), pillow and scikit-learn. The keys
+of `official` are those of imagenet_to_gcs.py, of `slim` those of build_imagenet_data.py, and of `tfds` those that
 TensorFlow Datasets writes for imagenet2012. truth.json contains, for each file, its records as TensorFlow's own reader
-and protobuf classes give them: {key: [kind, values]}, bytes as text, or as SHA-256 where they are no short text."""
+and protobuf classes return them: {key: [kind, values]}, bytes as text, or as SHA-256 if they are not a short text."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ CLASSES = {
     "n09332890": ("lakeside, lakeshore", "china.jpg", 30, 330),
     "n11939491": ("daisy", "flower.jpg", 190, 120),
 }
-"""Names of ImageNet's classes, for crops that look somewhat like them: file, left, top."""
+"""Classes of ImageNet, and crops that look somewhat like them: file, left, top."""
 
 
 def crop(wnid: str, number: int) -> tuple[bytes, int, int]:
@@ -36,7 +36,7 @@ def crop(wnid: str, number: int) -> tuple[bytes, int, int]:
 
 
 def feature(*values: object) -> tf.train.Feature:
-    """Of ints, floats or bytes; none at all makes an empty list of floats."""
+    """A feature of ints, floats or bytes. No values make an empty list of floats."""
     if values and isinstance(values[0], int):
         return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
     if values and isinstance(values[0], bytes):
@@ -83,7 +83,7 @@ def tfds(wnid: str, file: str, number: int) -> dict[str, tf.train.Feature]:
 
 
 def images(split: str) -> list[tuple[str, str, int]]:
-    """(class, file name, number) of each image of a split, the classes mixed."""
+    """(class, file name, number) of each image of a split, with the classes mixed."""
     if split == "train":
         return [(wnid, f"{wnid}_{10 * number + 7}.JPEG", number) for number in (1, 0, 2) for wnid in sorted(CLASSES)]
     return [(wnid, f"ILSVRC2012_val_{index:08}.JPEG", 3) for index, wnid in enumerate(sorted(CLASSES, reverse=True), 1)]
@@ -112,7 +112,7 @@ def shown(found: tf.train.Feature) -> list[object]:
 
 
 def odd() -> list[bytes]:
-    """Examples as other writers may write them, byte by byte, which TensorFlow reads as well."""
+    """Examples written byte by byte, as other writers may write them. TensorFlow reads these too."""
 
     def field(number: int, data: bytes) -> bytes:
         assert len(data) < 128
@@ -140,7 +140,7 @@ def odd() -> list[bytes]:
         value_first,
         unknown,
     ]
-    whole = b"".join(field(1, part) for part in entries)  # Example.features in many parts, which are joined
+    whole = b"".join(field(1, part) for part in entries)  # Example.features in many parts, which readers join
     return [b"", field(1, b""), unknown, whole]
 
 
