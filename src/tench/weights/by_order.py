@@ -9,7 +9,7 @@ the accuracy.
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +62,7 @@ def state_in_order(network: nn.Module, layers: Sequence[Layer]) -> dict[str, Ten
             state[f"{own.name}.{role}".lstrip(".")] = tensor
     if len(layers) != len(ours):
         raise ValueError(f"it has {counted(len(layers), 'layer')}, but the network has {len(ours)}")
-    return {name: state.get(name, tensor) for name, tensor in _with_counters(network, state)}
+    return with_counters(network, state)
 
 
 def _is_one_pixel(theirs: torch.Size, ours: torch.Size) -> bool:
@@ -70,9 +70,12 @@ def _is_one_pixel(theirs: torch.Size, ours: torch.Size) -> bool:
     return len(short) == 2 and len(long) == 4 and long[:2] == short and math.prod(long[2:]) == 1
 
 
-def _with_counters(network: nn.Module, state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+def with_counters(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state with the counters of batch norms, which other programs do not keep, in the order of the network."""
+    found = {}
     for name, tensor in network.state_dict().items():
         if name in state:
-            yield name, state[name]
+            found[name] = state[name]
         elif name.rpartition(".")[2] == _COUNTER:
-            yield name, torch.zeros((), dtype=tensor.dtype)
+            found[name] = torch.zeros((), dtype=tensor.dtype, device="cpu")
+    return found

@@ -41,8 +41,10 @@ class _Call:
 class SymbolNetwork(nn.Module):
     """The network of a graph: (B, C, S, S) float -> (B, classes) logits.
 
-    mxnet_names: for each name in the state dict that MXNet stores too, MXNet's name of the array.
+    ARCH: what a model card calls such a network. mxnet_names: for each name in the state dict that MXNet stores too, MXNet's name of the array.
     """
+
+    ARCH = "mxnet:symbol"
 
     def __init__(self, layers: Mapping[str, nn.Module], calls: Sequence[_Call], logits: int, free: Mapping[int, str]) -> None:
         super().__init__()
