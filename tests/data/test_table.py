@@ -510,6 +510,11 @@ def test_several_datasets_are_united_by_class_id(tmp_path: Path) -> None:
     assert whole.notes[-1] == "2 sources are combined into 4 classes; 1 of them occur in several sources."
     other_way = unite([second, first])
     assert other_way.fingerprint == whole.fingerprint
+    third = saved(
+        tmp_path / "3", {"test": one_shard(tmp_path / "e", {"a/2": (b"six", 0)})}, Classes.of(["a", "b", "c"])
+    )
+    note = "3 sources are combined into 4 classes; 3 of them occur in several sources."
+    assert unite([first, second, third]).notes[-1] == note
 
 
 def test_an_image_that_is_in_two_united_datasets_is_an_error(tmp_path: Path) -> None:

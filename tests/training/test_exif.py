@@ -15,6 +15,7 @@ from tests.data.photos import array, encoded, part
 from tests.training.runs import Killed, equal_in_all
 
 from tench.data import exif
+from tench.data.exif import sampled
 from tench.data.images.picture import decode_row
 from tench.data.source import open_source
 from tench.errors import UsageError
@@ -76,6 +77,15 @@ def test_training_on_rotated_photographs_equals_training_on_upright_ones(
     runs = [fit(source, recipe=recipe, run=tmp_path / source.name).folder for source in (turned, upright)]
     first, second = (load(run).module.state_dict() for run in runs)
     assert equal_in_all(dict(first), dict(second))
+
+
+def test_a_tiff_which_pillow_turns_itself_does_not_count_as_rotated(tmp_path: Path) -> None:
+    folder = write(tmp_path / "photos", tagged=False)
+    tags = Image.Exif()
+    tags[TAG] = 6
+    (folder / "cat" / "0.png").write_bytes(encoded(part(70, 50, 0), "JPEG", exif=tags))
+    (folder / "dog" / "0.png").write_bytes(encoded(part(70, 50, 0), "TIFF", exif=tags))
+    assert sampled(open_source(folder).splits["train"]) == (1, 16)
 
 
 def test_a_run_logs_once_how_it_treats_exif_and_keeps_to_it(

@@ -15,6 +15,7 @@ from tench.data.table import FILE, UPRIGHT, Dataset, Table
 from tench.errors import counted
 
 _SAMPLED_IMAGES = 64
+_TIFF = (b"II*\0", b"MM\0*")
 
 
 def resolved(exif: Exif | Literal["auto"], dataset: Dataset) -> Exif:
@@ -46,7 +47,12 @@ def sampled(table: Table) -> tuple[int, int]:
     """(images with an orientation other than upright, image files examined), of up to 64 spread over the table."""
     spread = np.linspace(0, len(table) - 1, min(_SAMPLED_IMAGES, len(table))).astype(int).tolist()
     rows = [row for row in spread if table.encoding(row) == FILE and not table.too_large(row)]
-    return sum(orientation_of(table.read(row)) != 1 for row in rows), len(rows)
+    return sum(_is_rotated(table.read(row)) for row in rows), len(rows)
+
+
+def _is_rotated(data: bytes) -> bool:
+    # Pillow turns a TIFF upright by itself, so its orientation can be neither applied nor ignored.
+    return not data.startswith(_TIFF) and orientation_of(data) != 1
 
 
 def is_upright(table: Table) -> bool:

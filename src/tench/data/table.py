@@ -8,6 +8,7 @@ crash the process or silently change labels. Verifying it is cheap even for ten 
 file: any change means rewriting it.
 """
 
+import collections
 import dataclasses
 import hashlib
 import json
@@ -783,7 +784,8 @@ def unite(parts: Sequence[Dataset]) -> Dataset:
         ]
         splits[split] = Table.joined(tables, f"{whole} ({split})")
     notes = [f"{part.source}: {note}" for part in parts for note in part.notes]
-    shared = sum(len(part.classes) for part in parts) - len(classes)
+    occurrences = collections.Counter(class_id for part in parts for class_id in part.classes.ids)
+    shared = sum(count > 1 for count in occurrences.values())
     notes.append(
         f"{len(parts)} sources are combined into {len(classes)} classes; {shared} of them occur in several sources."
     )

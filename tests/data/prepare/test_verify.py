@@ -98,7 +98,7 @@ def test_images_of_the_wrong_class_are_reported(tmp_path: Path, to: LayoutName) 
     dest, content = written(tmp_path, to)
     labels = dict(zip(content.names["val"], content.labels["val"], strict=True))
     changed = with_names(content, val=labels | {"dog/3.jpg": 1})
-    assert difference(dest, to, changed) == "val has 2 images, not 2: dog has 1 more, cat has 1 fewer"
+    assert difference(dest, to, changed) == "val has 2 images with other labels: dog has 1 more, cat has 1 fewer"
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
@@ -153,7 +153,10 @@ def test_an_image_without_a_label_is_reported_as_no_class(tmp_path: Path) -> Non
     dest, content = written(tmp_path, "recordio")
     labels = dict(zip(content.names["val"], content.labels["val"], strict=True))
     unlabelled = with_names(content, val=labels | {"dog/3.jpg": -1})
-    assert difference(dest, "recordio", unlabelled) == "val has 2 images, not 2: (no label) has 1 fewer, dog has 1 more"
+    assert (
+        difference(dest, "recordio", unlabelled)
+        == "val has 2 images with other labels: (no label) has 1 fewer, dog has 1 more"
+    )
 
 
 def test_the_first_of_many_differences_and_their_number_are_reported(tmp_path: Path) -> None:
@@ -189,7 +192,7 @@ def test_a_label_beyond_the_numbered_classes_is_reported(tmp_path: Path) -> None
     dest, content = written(tmp_path, "webdataset", given)
     fewer = dataclasses.replace(content, classes=Classes.numbered_to(3), labels={"train": [0, 1, 2, 2]})
     assert difference(dest, "webdataset", fewer) == (
-        "train has 4 images, not 4: 2 has 1 fewer, class 3, which should not exist, has 1 more"
+        "train has 4 images with other labels: 2 has 1 fewer, class 3, which should not exist, has 1 more"
     )
 
 

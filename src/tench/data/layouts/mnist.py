@@ -321,7 +321,7 @@ def _known(tree: Tree, labels: Mapping[str, idx.Idx], values: Mapping[str, _Valu
     if len({name for name in found.values() if name}) > 1:
         raise TenchError(
             f"{tree.source}: by their first labels, the files belong to different sets: "
-            + ", ".join(f"{labels[split].name} of {name}" for split, name in found.items())
+            + ", ".join(f"{labels[split].name} of {name or 'an unknown set'}" for split, name in found.items())
             + ". Keep the files of each set in a separate folder."
         )
     return None if None in found.values() else next(iter(found.values()))

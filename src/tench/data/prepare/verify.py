@@ -63,7 +63,9 @@ def compare_tables(dest: Path, to: str, content: Content) -> None:
             if count
         ]
         if classes:
-            raise _wrong(dest, f"{split} has {counted(len(there), 'image')}, not {len(expected):,}: {some(classes)}")
+            images = counted(len(there), "image")
+            images += f", not {len(expected):,}" if len(there) != len(expected) else " with other labels"
+            raise _wrong(dest, f"{split} has {images}: {some(classes)}")
         names_there = sorted(key for key in expected if there.get(key) != expected[key])
         shown = f"{counted(len(names_there), 'image')} with different names or labels: {some(names_there)}"
         raise _wrong(dest, f"{split} has {shown}")
