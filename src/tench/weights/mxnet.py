@@ -24,23 +24,21 @@ from tench.files import is_there
 from tench.models import gluon
 from tench.models.mxnet import source as mxnet
 from tench.models.mxnet.attributes import GraphError
-from tench.models.mxnet.graph import VARIABLE, Graph
+from tench.models.mxnet.graph import VARIABLE, Graph, read_graph
 from tench.models.mxnet.symbol import SymbolNetwork, build_symbol, images_of
 from tench.models.source import NetworkSource
-from tench.plain import require_file
 from tench.weights.by_order import layers_of, state_in_order, with_counters
 from tench.weights.mxnet_params import read_params
 from tench.weights.transfer import Start
 
 _log = logging.getLogger("tench")
 
-_SYMBOL = "-symbol.json"
+SYMBOL = "-symbol.json"
 _ROLES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_var": "running_var"}
 _SIZES = (224, 299, 28, 32, 256, 227, 331, 384, 240, 260, 288, 300, 320, 380, 448, 512, 192, 160, 128, 112, 96, 64, 56, 48, 40)
 """Sides to try, the usual ones first, pixels."""
 _SMALL_STRIDE = 8
 """A network that shrinks the image less than this was made for images of 28 px."""
-_MAX_GRAPH_BYTES = 2**26
 _SOURCES = cast(tuple[NetworkSource, NetworkSource], (mxnet, gluon))
 """Our networks that a graph may be, by whether Gluon wrote it."""
 _CLOSE = 1e-4
@@ -78,8 +76,8 @@ def read_mxnet(path: Path, arch: str | None = None) -> Start:
 
 def _files(path: Path) -> tuple[Path | None, Path]:
     """(symbol, params) of a checkpoint, given either."""
-    if path.name.endswith(_SYMBOL):
-        prefix = path.name.removesuffix(_SYMBOL)
+    if path.name.endswith(SYMBOL):
+        prefix = path.name.removesuffix(SYMBOL)
         numbered = {
             int(match[1]): other
             for other in path.parent.glob("*.params")
@@ -91,7 +89,7 @@ def _files(path: Path) -> tuple[Path | None, Path]:
             _log.info("%s: using the newest of %d files of parameters, %s.", path, len(numbered), numbered[max(numbered)].name)
         return path, numbered[max(numbered)]
     prefix = re.sub(r"(-\d+)?\.params$", "", path.name)
-    symbol = path.with_name(prefix + _SYMBOL)
+    symbol = path.with_name(prefix + SYMBOL)
     return (symbol if is_there(symbol) else None), path
 
 
@@ -99,10 +97,7 @@ def _network(
     symbol: Path, params: Path, arrays: Mapping[str, Tensor]
 ) -> tuple[SymbolNetwork, Graph, int, int]:
     """The network with its weights, its graph, and the channels and size of its images."""
-    require_file(symbol)
-    if symbol.stat().st_size > _MAX_GRAPH_BYTES:
-        raise TenchError(f"{symbol} has {symbol.stat().st_size:,} bytes, too many for a graph.")
-    graph = Graph.from_json(symbol.read_bytes(), str(symbol))
+    graph = read_graph(symbol)
     try:
         graph = _named(graph, arrays)
         channels, image_size = _input_of(graph, arrays)
@@ -229,7 +224,7 @@ def _without_symbol(path: Path, arrays: Mapping[str, Tensor], arch: str | None) 
     """The weights of Gluon's save_parameters, whose names are places in the network: features.0.weight."""
     if not any("." in name for name in arrays):
         raise UsageError(
-            f"{path} has the arrays of a network that it does not describe. Put its {_SYMBOL.removeprefix('-')} next to it, "
+            f"{path} has the arrays of a network that it does not describe. Put its {SYMBOL.removeprefix('-')} next to it, "
             "as MODEL-symbol.json for MODEL-0000.params."
         )
     renamed = {}

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from tench.data.files.apart import answer_of
 from tench.data.formats.hdf5 import CHILD, MAGIC, require_h5py
-from tench.errors import TenchError
+from tench.errors import TenchError, some
 from tench.files import complete_file
 from tench.plain import shown
 from tench.weights.by_order import Layer
@@ -63,11 +63,9 @@ def read_h5(path: Path) -> list[Parameter]:
     """The parameters of a file in the order of saving. Raises TenchError if it is damaged or has other contents."""
     require_h5py(str(path))
     size = path.stat().st_size
-    listed = answer_of(CHILD, ["list", str(path)], str(path), num_bytes=size)
-    attributes = answer_of(CHILD, ["attributes", str(path)], str(path), num_bytes=size)
     found = []
-    for one in listed:
-        name, given = one["name"], attributes.get(one["name"], {})
+    for one in answer_of(CHILD, ["list-attributes", str(path)], str(path), num_bytes=size):
+        name, given = one["name"], one["attributes"]
         if not {"index", "need_grad"} <= given.keys():
             raise TenchError(
                 f"{path}: {shown(name)} has no attribute index or need_grad, so this is not a parameter file of NNabla."
@@ -106,14 +104,12 @@ def write_h5(path: Path, parameters: Sequence[Parameter]) -> None:
 
 
 def layout_of(parameters: Sequence[Parameter]) -> Layout:
-    """The layout, from the parameters of batch norms. Raises TenchError if there are none, or they differ."""
+    """The layout, from the parameters of batch norms. Raises ValueError if there are none, or they differ."""
     shapes = {one.values.shape for one in parameters if one.role == "beta" and one.values.ndim == 4}
     layouts = {_layout_of_norm(shape) for shape in shapes if max(shape) > 1}
     if len(layouts) != 1 or None in layouts:
-        raise TenchError(
-            "the layout is unknown: the parameters of its batch norms have the shapes "
-            f"{', '.join(map(str, sorted(shapes))) or 'of no batch norm'}, not (1, C, 1, 1) or (1, 1, 1, C)"
-        )
+        found = f"batch norms of shape {some(list(map(str, sorted(shapes))), 3)}" if shapes else "no batch norm"
+        raise ValueError(f"its layout is unknown: expected batch norms of shape (1, C, 1, 1) or (1, 1, 1, C), found {found}")
     return layouts.pop()  # type: ignore[return-value]
 
 
@@ -130,14 +126,17 @@ def in_channels_of(parameters: Sequence[Parameter]) -> int:
 
 
 def _first_convolution(parameters: Sequence[Parameter]) -> Parameter:
-    return next(one for one in parameters if one.role == "W" and one.values.ndim == 4)
+    first = next((one for one in parameters if one.role == "W" and one.values.ndim == 4), None)
+    if first is None:
+        raise ValueError("it has no convolution")
+    return first
 
 
 def converted(parameters: Sequence[Parameter], layout: Layout | None, channels: int | None) -> list[Parameter]:
     """The parameters in another layout or with another number of input channels; None keeps what they have.
 
-    A fourth input channel has weights of zero: NNabla feeds zeros there. Raises UsageError if channels other than zeros
-    would be lost.
+    NNabla feeds zeros into a fourth input channel. A new one has weights of zero, and one that is removed is lost, as
+    with convert_parameter_format. Raises ValueError if the layout is unknown.
     """
     before = layout_of(parameters)
     after = layout or before
@@ -168,7 +167,8 @@ def _with_channels(values: npt.NDArray[Any], axis: int, channels: int) -> npt.ND
 def layers_of_h5(parameters: Sequence[Parameter]) -> list[Layer]:
     """The layers in torch's layout, in the order of saving.
 
-    A fourth input channel is left out: NNabla pads its images with a channel of zeros for half precision.
+    A fourth input channel is left out: NNabla pads its images with a channel of zeros for half precision. Raises
+    ValueError for other content than that of a network.
     """
     layout, first = layout_of(parameters), _first_convolution(parameters)
     layers = []
@@ -176,7 +176,7 @@ def layers_of_h5(parameters: Sequence[Parameter]) -> list[Layer]:
         tensors = {}
         for one in members:
             if one.role not in _ROLES:
-                raise TenchError(f"{shown(one.name)} is not a weight, a bias or a value of a batch norm")
+                raise ValueError(f"{shown(one.name)} is not a weight, a bias or a value of a batch norm")
             tensors[_ROLES[one.role]] = _tensor(one, layout, is_first=one is first)
         layers.append(Layer(name, tensors))
     return layers

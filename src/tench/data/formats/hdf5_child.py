@@ -1,7 +1,7 @@
 """The child process that reads an HDF5 file for `tench.data.formats.hdf5`. It imports little, to start quickly.
 
 python -m tench.data.formats.hdf5_child list FILE
-python -m tench.data.formats.hdf5_child attributes FILE
+python -m tench.data.formats.hdf5_child list-attributes FILE
 python -m tench.data.formats.hdf5_child copy FILE DATASET TARGET
 """
 
@@ -52,16 +52,16 @@ def _listed(path: str) -> list[dict[str, Any]]:
     return found
 
 
-def _attributes(path: str) -> dict[str, dict[str, float | str]]:
-    """The numbers and texts among the attributes of each dataset in a file."""
+def _with_attributes(path: str) -> list[dict[str, Any]]:
+    """The same, each with the numbers and texts among its attributes."""
     import h5py
 
-    found: dict[str, dict[str, float | str]] = {}
-    names = [one["name"] for one in _listed(path)]
+    found = _listed(path)
     with h5py.File(path, "r") as file:
-        for name in names:
-            values = {key: value.item() if isinstance(value, np.generic) else value for key, value in file[name].attrs.items()}
-            found[name] = {key: value for key, value in values.items() if isinstance(value, int | float | str)}
+        for one in found:
+            values = file[one["name"]].attrs.items()
+            plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in values}
+            one["attributes"] = {key: value for key, value in plain.items() if isinstance(value, int | float | str)}
     return found
 
 
@@ -99,5 +99,5 @@ def _copy(path: str, dataset: str, target: str) -> int:
 
 if __name__ == "__main__":
     asked, *arguments = sys.argv[1:]
-    commands = {"list": _listed, "attributes": _attributes, "copy": _copy}
+    commands = {"list": _listed, "list-attributes": _with_attributes, "copy": _copy}
     reply(lambda: commands[asked](*arguments), "HDF5")

@@ -10,12 +10,14 @@ src/nnvm/legacy_json_util.cc of MXNet.
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tench.errors import TenchError, some
-from tench.plain import PlainError, shown, typed
+from tench.plain import PlainError, require_file, shown, typed
 
 _MAX_NODES = 100_000
+_MAX_BYTES = 2**26
 VARIABLE = "null"
 _FINAL = frozenset(
     "SoftmaxOutput Softmax softmax log_softmax SoftmaxActivation LogisticRegressionOutput LinearRegressionOutput "
@@ -85,6 +87,14 @@ class Graph:
             )
         head = (heads[0][0], heads[0][1] if len(heads[0]) > 1 else 0)
         return _without_unused(graph, _logits(graph, head))
+
+
+def read_graph(path: Path) -> Graph:
+    """The graph in a file. Raises TenchError if it is missing, too large, or not a usable graph."""
+    require_file(path)
+    if (size := path.stat().st_size) > _MAX_BYTES:
+        raise TenchError(f"{path} has {size:,} bytes, but a graph may have at most {_MAX_BYTES:,}.")
+    return Graph.from_json(path.read_bytes(), str(path))
 
 
 def _node(data: Mapping[str, Any], number: int) -> Node:
