@@ -161,7 +161,11 @@ def _mobilenet_v2(multiplier: float, num_classes: int) -> nn.Module:
 def _conv_norm_relu6(
     in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, groups: int = 1
 ) -> list[nn.Module]:
-    return [conv(in_channels, out_channels, kernel, stride, groups), nn.BatchNorm2d(out_channels), nn.ReLU6(inplace=True)]
+    return [
+        conv(in_channels, out_channels, kernel, stride, groups),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU6(inplace=True),
+    ]
 
 
 def _of_depths(name: str, maker: Callable[..., nn.Module], depths: Sequence[Any]) -> dict[str, Maker]:
@@ -171,7 +175,11 @@ def _of_depths(name: str, maker: Callable[..., nn.Module], depths: Sequence[Any]
 _NETWORKS: Mapping[str, Maker] = {
     **_of_depths("resnet{}_v1", _resnet_v1, tuple(_UNITS)),
     **_of_depths("resnet{}_v2", _resnet_v2, tuple(_UNITS)),
-    **{f"vgg{depth}{norm}": partial(_torchvision, f"vgg{depth}{norm}") for depth in (11, 13, 16, 19) for norm in ("", "_bn")},
+    **{
+        f"vgg{depth}{norm}": partial(_torchvision, f"vgg{depth}{norm}")
+        for depth in (11, 13, 16, 19)
+        for norm in ("", "_bn")
+    },
     "alexnet": partial(_torchvision, "alexnet"),
     **{f"densenet{depth}": partial(_torchvision, f"densenet{depth}") for depth in (121, 161, 169, 201)},
     "squeezenet1.0": partial(_torchvision, "squeezenet1_0"),

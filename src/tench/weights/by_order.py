@@ -1,9 +1,8 @@
 """Match the weights of another program to a network by their order, where the names say nothing.
 
-Both sides are read layer by layer: NNabla and Gluon save layers in the order of creation, and a PyTorch state dict lists
-them in the order of registration. Each pair of layers must have the same tensors with the same shapes, so a file of
-another network is refused. What order and shapes cannot show is a swap of two layers of the same shape; that shows in
-the accuracy.
+Both sides are compared layer by layer. NNabla and Gluon save layers in the order of creation, and a PyTorch state dict
+lists them in the order of registration. Each pair of layers must have the same tensors with the same shapes, so a file
+of another network is refused. If two layers of the same shape are swapped, only the accuracy shows it.
 """
 
 import dataclasses
@@ -47,8 +46,8 @@ def state_in_order(network: nn.Module, layers: Sequence[Layer]) -> dict[str, Ten
     for theirs, own in zip(layers, ours, strict=False):
         if theirs.tensors.keys() != own.tensors.keys():
             raise ValueError(
-                f"{theirs.name} has {', '.join(theirs.tensors)}, but {own.name or 'the network'}, in the same place, has "
-                f"{', '.join(own.tensors)}"
+                f"{theirs.name} has {', '.join(theirs.tensors)}, but {own.name or 'the network'}, in the same place, "
+                f"has {', '.join(own.tensors)}"
             )
         for role, tensor in theirs.tensors.items():
             expected = own.tensors[role].shape
@@ -56,8 +55,8 @@ def state_in_order(network: nn.Module, layers: Sequence[Layer]) -> dict[str, Ten
                 tensor = tensor.reshape(expected)
             if tensor.shape != expected:
                 raise ValueError(
-                    f"{theirs.name}.{role} has shape {tuple(tensor.shape)}, but {own.name}.{role}, in the same place, has "
-                    f"{tuple(expected)}"
+                    f"{theirs.name}.{role} has shape {tuple(tensor.shape)}, but {own.name}.{role}, in the same place, "
+                    f"has {tuple(expected)}"
                 )
             state[f"{own.name}.{role}".lstrip(".")] = tensor
     if len(layers) != len(ours):

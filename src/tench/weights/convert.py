@@ -1,4 +1,4 @@
-"""Turn a weight file of another program into a folder that tench uses like a run, or rewrite NNabla's parameter file."""
+"""Convert a weight file of another program to a folder that tench uses like a run; rewrite NNabla's file."""
 
 import dataclasses
 import logging
@@ -41,9 +41,9 @@ def convert_weights(
     new folder with the weights and their preprocessing, which `load`, `evaluate`, `predict` and `Recipe.weights` use
     like a run; with the suffix `.h5`, NNabla's file, for a source that is one too.
 
-    arch: the network, if the file does not name it and its shapes do not tell. classes: a file that lists the class names
-    in order, or "imagenet" for its 1000; None: the classes are numbers. layout, channels: of the NNabla file: "nchw" or
-    "nhwc", 3 or 4 input channels; None keeps them.
+    arch: the network, if neither the file's names nor its shapes determine it. classes: a file that lists the class
+    names in order, or "imagenet" for its 1000; None: the classes are numbers. layout, channels: of the NNabla file:
+    "nchw" or "nhwc", 3 or 4 input channels; None keeps them.
 
     Raises UsageError for a destination that exists and for arguments without effect, TenchError if a file is damaged or
     does not fit the network.

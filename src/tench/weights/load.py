@@ -79,7 +79,9 @@ def whole_weights(name: str, arch: str | None) -> Start:
     if start.num_classes is None and start.arch is not None:
         start = starting_weights(name, start.arch)
     if start.arch is None:
-        raise UsageError(f"{name}: the file does not name its network. Add -a ARCH; tench models PATTERN lists the names.")
+        raise UsageError(
+            f"{name}: the file does not name its network. Add -a ARCH; tench models PATTERN lists the names."
+        )
     return start
 
 

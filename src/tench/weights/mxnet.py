@@ -35,7 +35,33 @@ _log = logging.getLogger("tench")
 
 SYMBOL = "-symbol.json"
 _ROLES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_var": "running_var"}
-_SIZES = (224, 299, 28, 32, 256, 227, 331, 384, 240, 260, 288, 300, 320, 380, 448, 512, 192, 160, 128, 112, 96, 64, 56, 48, 40)
+_SIZES = (
+    224,
+    299,
+    28,
+    32,
+    256,
+    227,
+    331,
+    384,
+    240,
+    260,
+    288,
+    300,
+    320,
+    380,
+    448,
+    512,
+    192,
+    160,
+    128,
+    112,
+    96,
+    64,
+    56,
+    48,
+    40,
+)
 """Sides to try, the usual ones first, pixels."""
 _SMALL_STRIDE = 8
 """A network that shrinks the image less than this was made for images of 28 px."""
@@ -86,16 +112,16 @@ def _files(path: Path) -> tuple[Path | None, Path]:
         if not numbered:
             raise UsageError(f"{path} has no parameters next to it. Expected {prefix}-0000.params or a later epoch.")
         if len(numbered) > 1:
-            _log.info("%s: using the newest of %d files of parameters, %s.", path, len(numbered), numbered[max(numbered)].name)
+            _log.info(
+                "%s: using the newest of %d files of parameters, %s.", path, len(numbered), numbered[max(numbered)].name
+            )
         return path, numbered[max(numbered)]
     prefix = re.sub(r"(-\d+)?\.params$", "", path.name)
     symbol = path.with_name(prefix + SYMBOL)
     return (symbol if is_there(symbol) else None), path
 
 
-def _network(
-    symbol: Path, params: Path, arrays: Mapping[str, Tensor]
-) -> tuple[SymbolNetwork, Graph, int, int]:
+def _network(symbol: Path, params: Path, arrays: Mapping[str, Tensor]) -> tuple[SymbolNetwork, Graph, int, int]:
     """The network with its weights, its graph, and the channels and size of its images."""
     graph = read_graph(symbol)
     try:
@@ -188,11 +214,10 @@ def _as_ours(
     num_classes = _num_classes(network, channels, image_size)
     images = torch.randn(2, channels, image_size, image_size, generator=torch.Generator().manual_seed(0))
     expected: Tensor | None = None
-    size = {"num_classes": num_classes, "image_size": image_size, "channels": channels}
     for name in [arch] if arch else _by_depth(source.names(), len(layers)):
         try:
             with torch.device("meta"):
-                module = source.build(name, **size)
+                module = source.build(name, num_classes=num_classes, image_size=image_size, channels=channels)
                 state = state_in_order(module, layers)
         except Exception:  # each network has its own error for an image that is too small for it
             continue
@@ -224,8 +249,8 @@ def _without_symbol(path: Path, arrays: Mapping[str, Tensor], arch: str | None) 
     """The weights of Gluon's save_parameters, whose names are places in the network: features.0.weight."""
     if not any("." in name for name in arrays):
         raise UsageError(
-            f"{path} has the arrays of a network that it does not describe. Put its {SYMBOL.removeprefix('-')} next to it, "
-            "as MODEL-symbol.json for MODEL-0000.params."
+            f"{path} has the arrays of a network that it does not describe. Put its {SYMBOL.removeprefix('-')} next to "
+            "it, as MODEL-symbol.json for MODEL-0000.params."
         )
     renamed = {}
     for name, tensor in arrays.items():
@@ -246,7 +271,7 @@ def _without_symbol(path: Path, arrays: Mapping[str, Tensor], arch: str | None) 
             problem = problem or str(error)
             continue
         return Start(
-            state={key: value for key, value in state.items()},
+            state=state,
             source=str(path),
             arch=f"{gluon.NAME}:{name}",
             num_classes=num_classes,
@@ -276,8 +301,8 @@ def gluon_input(image_size: int) -> dict[str, Any]:
 def example_input(network: nn.Module, channels: int, image_size: int) -> dict[str, Any]:
     """The preprocessing of MXNet's example/image-classification.
 
-    Grey images are scaled to 0..1. Others have the mean subtracted and, with a later option, are divided by the standard
-    deviation. A network that first normalises the images by running statistics shows by these what it was trained on.
+    Grey images are scaled to 0..1. From others the mean is subtracted; newer versions also divide by the standard
+    deviation. If the network first normalises the images, its running statistics show what it was trained on.
     """
     if channels == 1:
         return _in_bytes((0.0,), (255.0,), image_size, image_size)

@@ -108,14 +108,16 @@ class _Reader:
             (storage,) = self.numbers("<i")
             if storage != _DENSE:
                 raise TenchError(
-                    f"{self._path}: array {number} is sparse, which tench does not read. Save it with tostype('default')."
+                    f"{self._path}: array {number} is sparse, which is not supported. Save it with tostype('default')."
                 )
         shape = self._shape(number) if magic in (_V1, _V2, _V3) else self._old_shape(number, magic)
         if shape is None or (not shape and magic != _V3):
             return torch.zeros(0)  # an array without values, after which nothing follows
         _context, _device, kind = self.numbers("<iii")
         if kind not in _TYPES:
-            raise TenchError(f"{self._path}: array {number} has the unknown type {kind}. The file is damaged; copy it again.")
+            raise TenchError(
+                f"{self._path}: array {number} has the unknown type {kind}. The file is damaged; copy it again."
+            )
         dtype = np.dtype(_TYPES[kind])
         num_values = 1
         for side in shape:
@@ -135,8 +137,8 @@ class _Reader:
     def _sides(self, number: int, ndim: int, code: str) -> tuple[int, ...]:
         if ndim > _MAX_DIMENSIONS:
             raise TenchError(
-                f"{self._path}: array {number} starts with 0x{ndim:x}, which is no known version of the format. The file is "
-                "damaged; copy it again."
+                f"{self._path}: array {number} starts with 0x{ndim:x}, which is no known version of the format. The "
+                "file is damaged; copy it again."
             )
         shape = self.numbers(f"<{ndim}{code}")
         if any(side < 0 for side in shape):
@@ -149,7 +151,9 @@ class _Reader:
         try:
             return self._file.read(length).decode()
         except UnicodeDecodeError as error:
-            raise TenchError(f"{self._path}: a name is not UTF-8 ({error}). The file is damaged; copy it again.") from error
+            raise TenchError(
+                f"{self._path}: a name is not UTF-8 ({error}). The file is damaged; copy it again."
+            ) from error
 
     def end(self) -> None:
         if left := self._left():
@@ -161,8 +165,8 @@ class _Reader:
     def _require(self, num_bytes: int, what: str) -> None:
         if num_bytes > self._left():
             raise TenchError(
-                f"{self._path} ends too early: {what} at byte {self._file.tell():,} needs {num_bytes:,} bytes, but only "
-                f"{self._left():,} follow. It may have been truncated while copying; copy it again."
+                f"{self._path} ends too early: {what} at byte {self._file.tell():,} needs {num_bytes:,} bytes, but "
+                f"only {self._left():,} follow. It may have been truncated while copying; copy it again."
             )
 
 

@@ -18,11 +18,13 @@ from tench.weights.transfer import Start
 def read_nnabla(path: Path, arch: str | None = None) -> Start:
     """The weights in a parameter file, for the network that they fit.
 
-    arch: the network, by NNabla's name; None tries all. Raises UsageError for an unknown name, TenchError if the file is
-    damaged or fits no network.
+    arch: the network, by NNabla's name; None tries all. Raises UsageError for an unknown name, TenchError if the file
+    is damaged or fits no network.
     """
     if arch is not None and not nnabla.knows(arch):
-        raise UsageError(f"NNabla has no network {arch!r}.{nearest(arch, nnabla.names())} Known: {', '.join(nnabla.names())}.")
+        raise UsageError(
+            f"NNabla has no network {arch!r}.{nearest(arch, nnabla.names())} Known: {', '.join(nnabla.names())}."
+        )
     parameters = read_h5(path)
     try:
         layers = layers_of_h5(parameters)

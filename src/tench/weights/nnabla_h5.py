@@ -109,7 +109,9 @@ def layout_of(parameters: Sequence[Parameter]) -> Layout:
     layouts = {_layout_of_norm(shape) for shape in shapes if max(shape) > 1}
     if len(layouts) != 1 or None in layouts:
         found = f"batch norms of shape {some(list(map(str, sorted(shapes))), 3)}" if shapes else "no batch norm"
-        raise ValueError(f"its layout is unknown: expected batch norms of shape (1, C, 1, 1) or (1, 1, 1, C), found {found}")
+        raise ValueError(
+            f"its layout is unknown: expected batch norms of shape (1, C, 1, 1) or (1, 1, 1, C), found {found}"
+        )
     return layouts.pop()  # type: ignore[return-value]
 
 

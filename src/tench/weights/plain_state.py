@@ -1,7 +1,7 @@
 """Complete a plain state dict with what it does not say: classes, channels, size and preprocessing, from its network.
 
-The names must be those of the network, or of TI edgeailite's form of it. A state dict with names of its own is matched by
-the order of its layers, which is logged: the shapes must agree everywhere.
+The names must be those of the network, or of TI edgeailite's form of it. A state dict with names of its own is matched
+by the order of its layers, if all shapes agree; a note says so.
 """
 
 import math
@@ -30,8 +30,8 @@ _IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224
 def completed(state: Mapping[str, Tensor], arch: str, source: str, notes: tuple[str, ...] = ()) -> Start:
     """Weights of a named network, under its own names, with everything needed to use them.
 
-    state: without trainers' prefixes. source: the file, for messages. The preprocessing is the usual one of the network.
-    Raises UsageError for an unknown network, TenchError if the state does not fit it.
+    state: without trainers' prefixes. source: the file, for messages. The preprocessing is the usual one of the
+    network. Raises UsageError for an unknown network, TenchError if the state does not fit it.
     """
     own, name = source_of(arch), name_in_source(arch)
     usual = own.usual_input(name)
@@ -44,7 +44,11 @@ def completed(state: Mapping[str, Tensor], arch: str, source: str, notes: tuple[
         return f"{found[-1]}.weight" if found else None
 
     named = usual_dry_run(arch, head)
-    weight = state[named] if named in state else layers[-1].tensors.get("weight", layers[-1].tensors.get("bias"))
+    weight = (
+        state[named]
+        if named is not None and named in state
+        else layers[-1].tensors.get("weight", layers[-1].tensors.get("bias"))
+    )
     num_classes = len(weight) if weight is not None and weight.ndim else usual.num_classes
     first = next((one.tensors["weight"] for one in layers if one.tensors.get("weight", _NONE).ndim == 4), None)
     channels = 1 if first is not None and first.shape[1] == 1 and usual.channels == 3 else usual.channels

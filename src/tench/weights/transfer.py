@@ -35,7 +35,8 @@ class Start:
     state: on the CPU, floats as fp32. source: their origin, for messages. arch: a name for `create`. classes: of the
     head; matched to those of a dataset by id, never by display name. The other fields describe the network's input in
     the units of a recipe: mean and std of pixels scaled to 0..1; image_size and eval_resize in pixels. options: those
-    the network was created with. graph: of a network that only MXNet's symbol describes. notes: how an ambiguous file was read, one sentence each.
+    the network was created with. graph: of a network that only MXNet's symbol describes. notes: how an ambiguous file
+    was read, one sentence each.
     """
 
     state: dict[str, Tensor]

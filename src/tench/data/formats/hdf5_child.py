@@ -7,6 +7,7 @@ python -m tench.data.formats.hdf5_child copy FILE DATASET TARGET
 
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -99,5 +100,5 @@ def _copy(path: str, dataset: str, target: str) -> int:
 
 if __name__ == "__main__":
     asked, *arguments = sys.argv[1:]
-    commands = {"list": _listed, "list-attributes": _with_attributes, "copy": _copy}
+    commands: dict[str, Callable[..., Any]] = {"list": _listed, "list-attributes": _with_attributes, "copy": _copy}
     reply(lambda: commands[asked](*arguments), "HDF5")

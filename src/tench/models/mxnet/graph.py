@@ -76,14 +76,14 @@ class Graph:
                 if not 0 <= source < number:
                     what = "itself" if source == number else "a later node" if source > number else f"node {source}"
                     raise TenchError(
-                        f"{where}: the inputs of node {shown(node.name)} include {what}, so the graph has a cycle or lacks "
-                        "a node. Save the symbol again."
+                        f"{where}: the inputs of node {shown(node.name)} include {what}, so the graph has a cycle or "
+                        "lacks a node. Save the symbol again."
                     )
         if len(heads) != 1 or len(heads[0]) < 1 or not 0 <= heads[0][0] < len(graph):
             names = [graph[head[0]].name for head in heads if head and 0 <= head[0] < len(graph)]
             raise TenchError(
-                f"{where} has {len(heads)} outputs ({some(names)}), and a classifier has one. Save only the output with the "
-                "class scores: symbol.get_internals()['NAME_output'].save(...)."
+                f"{where} has {len(heads)} outputs ({some(names)}), and a classifier has one. Save only the output "
+                "with the class scores: symbol.get_internals()['NAME_output'].save(...)."
             )
         head = (heads[0][0], heads[0][1] if len(heads[0]) > 1 else 0)
         return _without_unused(graph, _logits(graph, head))
@@ -108,7 +108,9 @@ def _node(data: Mapping[str, Any], number: int) -> Node:
         if not given:
             raise PlainError(f"{at}.inputs has an empty item")
         inputs.append((given[0], given[1] if len(given) > 1 else 0))
-    return Node(typed(data.get("op"), str, f"{at}.op"), typed(data.get("name"), str, f"{at}.name"), attrs, tuple(inputs))
+    return Node(
+        typed(data.get("op"), str, f"{at}.op"), typed(data.get("name"), str, f"{at}.name"), attrs, tuple(inputs)
+    )
 
 
 def _logits(nodes: Sequence[Node], head: Output) -> Output:

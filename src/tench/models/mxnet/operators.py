@@ -110,10 +110,10 @@ def _batch_norm(attributes: Attributes, inputs: Sequence[Tensor]) -> nn.Module:
     if ndim not in (2, 4) or axis not in (1, 1 - ndim):
         attributes.refuse(f"normalises axis {axis} of {ndim} dimensions. Only axis 1 of 2 or 4 is supported")
     width = inputs[0].shape[1]
-    settings = {"eps": attributes.number("eps", 1e-3), "momentum": 1 - attributes.number("momentum", 0.9)}
+    eps, momentum = attributes.number("eps", 1e-3), 1 - attributes.number("momentum", 0.9)
     if not attributes.flag("fix_gamma", True):
-        return (nn.BatchNorm2d if ndim == 4 else nn.BatchNorm1d)(width, **settings)
-    return (FixedScaleBatchNorm2d if ndim == 4 else FixedScaleBatchNorm1d)(width, **settings)
+        return (nn.BatchNorm2d if ndim == 4 else nn.BatchNorm1d)(width, eps=eps, momentum=momentum)
+    return (FixedScaleBatchNorm2d if ndim == 4 else FixedScaleBatchNorm1d)(width, eps=eps, momentum=momentum)
 
 
 class FixedScaleBatchNorm1d(FixedScaleBatchNorm2d):
@@ -341,7 +341,9 @@ def _reduced(function: str) -> MakeLayer:
             axes = set(range(ndim)) - axes
         if not axes or 0 in axes:
             attributes.refuse("reduces over the images of a batch, or over nothing")
-        return Apply(partial(_REDUCTIONS[function], dim=tuple(sorted(axes)), keepdim=attributes.flag("keepdims", False)))
+        return Apply(
+            partial(_REDUCTIONS[function], dim=tuple(sorted(axes)), keepdim=attributes.flag("keepdims", False))
+        )
 
     return make
 
@@ -402,7 +404,7 @@ def _split(attributes: Attributes, inputs: Sequence[Tensor]) -> nn.Module:
 
 
 def _parts(x: Tensor, *, length: int, axis: int, squeezes: bool) -> tuple[Tensor, ...]:
-    parts = x.split(length, axis)
+    parts = torch.split(x, length, axis)
     return tuple(part.squeeze(axis) for part in parts) if squeezes else parts
 
 
@@ -431,9 +433,9 @@ def _tempered_softmax(x: Tensor, *, dim: int, temperature: float) -> Tensor:
 
 
 def _softmax_activation(attributes: Attributes, inputs: Sequence[Tensor]) -> nn.Module:
-    if attributes.choice("mode", ("instance", "channel"), "instance") == "channel" or inputs[0].ndim == 2:
-        return nn.Softmax(1)
-    attributes.refuse("normalises over the whole map, which is not supported")
+    if attributes.choice("mode", ("instance", "channel"), "instance") != "channel" and inputs[0].ndim != 2:
+        attributes.refuse("normalises over the whole map, which is not supported")
+    return nn.Softmax(1)
 
 
 def _clip(attributes: Attributes, _: Sequence[Tensor]) -> nn.Module:

@@ -41,12 +41,15 @@ class _Call:
 class SymbolNetwork(nn.Module):
     """The network of a graph: (B, C, S, S) float -> (B, classes) logits.
 
-    ARCH: what a model card calls such a network. mxnet_names: for each name in the state dict that MXNet stores too, MXNet's name of the array.
+    ARCH: what a model card calls such a network. mxnet_names: MXNet's name of each array in the state dict that it
+    stores too.
     """
 
     ARCH = "mxnet:symbol"
 
-    def __init__(self, layers: Mapping[str, nn.Module], calls: Sequence[_Call], logits: int, free: Mapping[int, str]) -> None:
+    def __init__(
+        self, layers: Mapping[str, nn.Module], calls: Sequence[_Call], logits: int, free: Mapping[int, str]
+    ) -> None:
         super().__init__()
         for name, layer in layers.items():
             self.add_module(name, layer)
@@ -177,7 +180,9 @@ class _Builder:
             return self._values[source]
         variable = self._graph.nodes[source[0]]
         if variable.op != VARIABLE:
-            raise GraphError(f"node {shown(node.name)} uses output {source[1]} of {shown(variable.name)}, which has fewer")
+            raise GraphError(
+                f"node {shown(node.name)} uses output {source[1]} of {shown(variable.name)}, which has fewer"
+            )
         sides = Attributes(variable).integers(_SHAPE, ())
         if not sides or min(sides) < 1:
             raise GraphError(f"node {shown(node.name)} ({node.op}) uses {shown(variable.name)}, whose shape is unknown")
