@@ -48,8 +48,10 @@ def convert_weights(
     Raises UsageError for a destination that exists and for arguments without effect, TenchError if a file is damaged or
     does not fit the network.
 
-    >>> tench.convert_weights("best.pth", "imported", arch="resnet50")
-    PosixPath('imported')
+    >>> torch.save(tench.create_model("resnet18", num_classes=2, image_size=224).state_dict(), "resnet18.pth")
+    >>> folder = tench.convert_weights("resnet18.pth", "imported", arch="resnet18")
+    >>> tench.load(folder).card.image_size
+    224
     """
     path, target = user_path(os.fspath(source)), user_path(os.fspath(dest))
     if not is_there(path):

@@ -12,7 +12,7 @@ layers accept.
 import dataclasses
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +27,7 @@ from tench.models.mxnet.attributes import GraphError
 from tench.models.mxnet.graph import VARIABLE, Graph, read_graph
 from tench.models.mxnet.symbol import SymbolNetwork, build_symbol, images_of
 from tench.models.source import NetworkSource
-from tench.weights.by_order import layers_of, state_in_order, with_counters
+from tench.weights.by_order import Layer, layers_of, state_in_order, with_counters
 from tench.weights.mxnet_params import read_params
 from tench.weights.transfer import Start
 
@@ -35,33 +35,8 @@ _log = logging.getLogger("tench")
 
 SYMBOL = "-symbol.json"
 _ROLES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_var": "running_var"}
-_SIZES = (
-    224,
-    299,
-    28,
-    32,
-    256,
-    227,
-    331,
-    384,
-    240,
-    260,
-    288,
-    300,
-    320,
-    380,
-    448,
-    512,
-    192,
-    160,
-    128,
-    112,
-    96,
-    64,
-    56,
-    48,
-    40,
-)
+_USUAL = "224 299 28 32 256 227 331 384 240 260 288 300 320 380 448 512 192 160 128 112 96 64 56 48 40"
+_SIZES = tuple(map(int, _USUAL.split()))
 """Sides to try, the usual ones first, pixels."""
 _SMALL_STRIDE = 8
 """A network that shrinks the image less than this was made for images of 28 px."""
@@ -85,14 +60,21 @@ def read_mxnet(path: Path, arch: str | None = None) -> Start:
     arrays = {re.sub(r"^(arg|aux):", "", name): tensor for name, tensor in arrays.items()}
     network, graph, channels, image_size = _network(symbol, params, arrays)
     is_gluon = any("__storage_type__" in node.attrs for node in graph.nodes)
-    found = _as_ours(network, image_size, channels, _SOURCES[is_gluon], arch)
+    layers = layers_of(network.state_dict())
+    found = _as_ours(network, layers, image_size, channels, _SOURCES[is_gluon], arch)
+    if found is None and is_gluon:
+        found = _as_ours(network, _by_number(layers), image_size, channels, _SOURCES[is_gluon], arch)
+    if arch is not None and found is None:
+        system = _SOURCES[is_gluon]
+        known = "" if system.knows(arch) else f" Known: {', '.join(system.names())}."
+        raise UsageError(f"{symbol} does not compute the same as {system.NAME}:{arch}.{known} Leave --arch out.")
     name, module = found or (None, network)
     return Start(
         state=dict(module.state_dict()),
         source=str(params),
         arch=name or SymbolNetwork.ARCH,
         graph=None if name else graph,
-        num_classes=_num_classes(module, channels, image_size),
+        num_classes=network.num_classes,
         channels=channels,
         image_size=image_size,
         notes=(f"{symbol.name}: " + (f"computes the same as {name}." if name else "used as it is."),),
@@ -207,17 +189,20 @@ def _stride(network: nn.Module, channels: int, size: int) -> int:
 
 
 def _as_ours(
-    network: SymbolNetwork, image_size: int, channels: int, source: NetworkSource, arch: str | None
+    network: SymbolNetwork,
+    layers: Sequence[Layer],
+    image_size: int,
+    channels: int,
+    source: NetworkSource,
+    arch: str | None,
 ) -> tuple[str, nn.Module] | None:
     """(name, module with the weights) of our network that computes the same; None if there is none."""
-    layers = layers_of(network.state_dict())
-    num_classes = _num_classes(network, channels, image_size)
     images = torch.randn(2, channels, image_size, image_size, generator=torch.Generator().manual_seed(0))
     expected: Tensor | None = None
     for name in [arch] if arch else _by_depth(source.names(), len(layers)):
         try:
             with torch.device("meta"):
-                module = source.build(name, num_classes=num_classes, image_size=image_size, channels=channels)
+                module = source.build(name, num_classes=network.num_classes, image_size=image_size, channels=channels)
                 state = state_in_order(module, layers)
         except Exception:  # each network has its own error for an image that is too small for it
             continue
@@ -230,6 +215,20 @@ def _as_ours(
     return None
 
 
+def _by_number(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers in the order in which Gluon created them, by the numbers in their names: stage2_conv1_fwd.
+
+    In its ResNets of 18 and 34 layers, a shortcut is created after the block, but comes before it in the graph.
+    """
+    first: dict[str, int] = {}
+    keys = []
+    for place, layer in enumerate(layers):
+        match = re.fullmatch(r"(.*?)(?:conv|batchnorm)(\d+)_fwd", layer.name)
+        prefix, number = (match[1], int(match[2])) if match else (layer.name, 0)
+        keys.append((first.setdefault(prefix, place), number, place))
+    return [layers[place] for _, _, place in sorted(keys)]
+
+
 def _by_depth(names: list[str], num_layers: int) -> list[str]:
     """The names, those with the nearest number of layers first, so that the right one is usually tried first."""
 
@@ -238,11 +237,6 @@ def _by_depth(names: list[str], num_layers: int) -> list[str]:
         return abs(int(digits[0]) - num_layers) if digits else num_layers
 
     return sorted(names, key=distance)
-
-
-def _num_classes(network: nn.Module, channels: int, image_size: int) -> int:
-    with torch.inference_mode():
-        return int(network.eval()(torch.zeros(1, channels, image_size, image_size)).shape[1])
 
 
 def _without_symbol(path: Path, arrays: Mapping[str, Tensor], arch: str | None) -> Start:

@@ -62,6 +62,11 @@ def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> 
     module: `arch` with fresh weights, which are kept for parameters that the file lacks. Raises TenchError, before
     anything is changed, if anything but the head and the first convolution differs.
     """
+    if start.graph is not None:
+        raise TenchError(
+            f"{start.source}: its network is known only from MXNet's symbol file. Such a network can be used with "
+            "tench evaluate and tench predict, but not trained."
+        )
     expected, state = module.state_dict(), dict(start.state)
     fitted = [_fit_head(module, state, expected, start, classes), _fit_first_conv(module, state, expected)]
     for name, tensor in expected.items():

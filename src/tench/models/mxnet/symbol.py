@@ -42,7 +42,7 @@ class SymbolNetwork(nn.Module):
     """The network of a graph: (B, C, S, S) float -> (B, classes) logits.
 
     ARCH: what a model card calls such a network. mxnet_names: MXNet's name of each array in the state dict that it
-    stores too.
+    stores too. num_classes: the number of logits.
     """
 
     ARCH = "mxnet:symbol"
@@ -55,6 +55,7 @@ class SymbolNetwork(nn.Module):
             self.add_module(name, layer)
         self._calls, self._logits, self._free = tuple(calls), logits, dict(free)
         self.mxnet_names: dict[str, str] = {}
+        self.num_classes = 0
 
     def forward(self, images: Tensor) -> Tensor:
         values: dict[int, Any] = {0: images}
@@ -135,7 +136,7 @@ class _Builder:
         for name, value in free.items():
             network.register_parameter(name, nn.Parameter(value))
         self._share(network)
-        network.mxnet_names = self._names
+        network.mxnet_names, network.num_classes = self._names, shape[1]
         return network
 
     def _add(self, node: Node, number: int, free: dict[str, Tensor]) -> None:
@@ -219,7 +220,7 @@ def _tensor_of(network: nn.Module, name: str) -> Any:
 def _free_name(name: str, number: int, taken: Mapping[str, object]) -> str:
     """A name for a layer: MXNet's, with characters that torch accepts."""
     plain = re.sub(r"\W", "_", name, flags=re.ASCII) or f"node{number}"
-    while plain in taken or hasattr(nn.Module, plain) or plain in ("training", "mxnet_names"):
+    while plain in taken or hasattr(nn.Module, plain) or plain in ("training", "mxnet_names", "num_classes"):
         plain += "_"
     return plain
 
