@@ -776,7 +776,7 @@ def test_a_variable_of_two_layers_is_one_parameter() -> None:
     found = one.weight.grad
     weight, bias = one.weight.detach().clone().requires_grad_(), one.bias.detach()
     twice = (images.flatten(1) @ weight.T + bias) @ weight.T + bias
-    twice.square().sum().backward()
+    twice.square().sum().backward()  # type: ignore[no-untyped-call]
     assert isinstance(found, Tensor)
     torch.testing.assert_close(found, weight.grad)
     assert network.mxnet_names["two.weight"] == network.mxnet_names["one.weight"] == "w"
