@@ -44,8 +44,9 @@ def test_tensors_of_the_network_itself_are_a_layer() -> None:
 def test_a_convolution_of_one_pixel_may_stand_for_a_linear_layer_and_the_reverse() -> None:
     linear = nn.Sequential(nn.Linear(4, 2))
     convolution = nn.Sequential(nn.Conv2d(4, 2, 1))
+    weight = convolution.state_dict()["0.weight"]
     found = state_in_order(linear, layers_of(convolution.state_dict()))
-    assert torch.equal(found["0.weight"], convolution[0].weight.detach().flatten(1))
+    assert torch.equal(found["0.weight"], weight.flatten(1))
     found = state_in_order(convolution, layers_of(linear.state_dict()))
     assert found["0.weight"].shape == (2, 4, 1, 1)
 

@@ -57,6 +57,7 @@ def test_a_file_of_nnabla_gives_its_logits(name: str, tmp_path: Path) -> None:
     start = read_nnabla(golden(name, tmp_path))
     assert (start.arch, start.num_classes, start.channels) == (f"nnabla:{arch}", 1000, 3)
     assert start.image_size is not None
+    assert start.arch is not None
     network = create(start.arch, num_classes=1000, image_size=start.image_size).eval()
     network.load_state_dict(start.state)
     images = np.random.default_rng(11).standard_normal((2, 3, start.image_size, start.image_size)).astype("float32")

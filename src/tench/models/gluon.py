@@ -53,6 +53,8 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int, option
     network = _NETWORKS[arch](num_classes)
     if channels != _RGB:
         replace_input_channels(network, channels)
+        if hasattr(network, "data_norm"):
+            network.data_norm = _data_norm(channels)
     initialise_by(network, "mxnet")
     return network
 
@@ -82,11 +84,9 @@ def _resnet_v1(depth: int, num_classes: int) -> nn.Module:
 
 def _resnet_v2(depth: int, num_classes: int) -> nn.Module:
     unit: Unit = BasicUnitV2 if depth < 50 else BottleneckUnitV2
-    images = FixedScaleBatchNorm2d(_RGB, eps=_EPS)
-    images.bias.requires_grad_(False)
     network = nn.Sequential(
         OrderedDict[str, nn.Module](
-            data_norm=images,
+            data_norm=_data_norm(_RGB),
             conv=conv(_RGB, 64, 7, 2),
             norm1=nn.BatchNorm2d(64),
             relu1=nn.ReLU(inplace=True),
@@ -109,6 +109,13 @@ def _resnet_v2(depth: int, num_classes: int) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             module.eps = _EPS
     return network
+
+
+def _data_norm(channels: int) -> nn.Module:
+    """Normalises the images by running statistics; its scale and shift are not trained."""
+    norm = FixedScaleBatchNorm2d(channels, eps=_EPS)
+    norm.bias.requires_grad_(False)
+    return norm
 
 
 class _InvertedResidual(nn.Module):

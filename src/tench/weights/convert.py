@@ -56,6 +56,8 @@ def convert_weights(
     path, target = user_path(os.fspath(source)), user_path(os.fspath(dest))
     if not is_there(path):
         raise UsageError(f"{path}: no such file.")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder. tench uses the folder of a run or of converted weights as it is.")
     if is_there(target):
         raise UsageError(f"{target} exists. Remove it, or name a new destination.")
     given = {"arch": arch, "classes": classes, "layout": layout, "channels": channels}

@@ -19,7 +19,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from tench.errors import TenchError, UsageError, some
+from tench.errors import TenchError, UsageError, nearest, some
 from tench.files import is_there
 from tench.models import gluon
 from tench.models.mxnet import source as mxnet
@@ -66,8 +66,9 @@ def read_mxnet(path: Path, arch: str | None = None) -> Start:
         found = _as_ours(network, _by_number(layers), image_size, channels, _SOURCES[is_gluon], arch)
     if arch is not None and found is None:
         system = _SOURCES[is_gluon]
-        known = "" if system.knows(arch) else f" Known: {', '.join(system.names())}."
-        raise UsageError(f"{symbol} does not compute the same as {system.NAME}:{arch}.{known} Leave --arch out.")
+        if not system.knows(arch):
+            raise UsageError(f"No network is called {system.NAME}:{arch}.{nearest(arch, system.names())}")
+        raise UsageError(f"{symbol} does not compute the same as {system.NAME}:{arch}. Leave --arch out.")
     name, module = found or (None, network)
     return Start(
         state=dict(module.state_dict()),
@@ -78,7 +79,7 @@ def read_mxnet(path: Path, arch: str | None = None) -> Start:
         channels=channels,
         image_size=image_size,
         notes=(f"{symbol.name}: " + (f"computes the same as {name}." if name else "used as it is."),),
-        **(gluon_input(image_size) if is_gluon else example_input(network, channels, image_size)),
+        **(gluon_input(image_size, channels) if is_gluon else example_input(network, channels, image_size)),
     )
 
 
@@ -94,9 +95,8 @@ def _files(path: Path) -> tuple[Path | None, Path]:
         if not numbered:
             raise UsageError(f"{path} has no parameters next to it. Expected {prefix}-0000.params or a later epoch.")
         if len(numbered) > 1:
-            _log.info(
-                "%s: using the newest of %d files of parameters, %s.", path, len(numbered), numbered[max(numbered)].name
-            )
+            newest = numbered[max(numbered)].name
+            _log.info("%s: using the newest of %d files of parameters, %s.", path, len(numbered), newest)
         return path, numbered[max(numbered)]
     prefix = re.sub(r"(-\d+)?\.params$", "", path.name)
     symbol = path.with_name(prefix + SYMBOL)
@@ -118,8 +118,15 @@ def _network(symbol: Path, params: Path, arrays: Mapping[str, Tensor]) -> tuple[
         raise TenchError(
             f"{params}: its arrays do not fit {symbol.name}: {some(problems, 3)}. Both files must be of one checkpoint."
         )
+    integers = [name for name in network.mxnet_names.values() if not arrays[name].is_floating_point()]
+    if integers:
+        raise TenchError(
+            f"{params}: {some(integers, 3)} {'has' if len(integers) == 1 else 'have'} integer values. Quantized "
+            "networks are not supported. Convert the original network."
+        )
     theirs = {name: arrays[network.mxnet_names[name]] for name in network.mxnet_names}
     network.load_state_dict(with_counters(network, theirs), assign=True)
+    network.tie()
     unused = sorted(arrays.keys() - set(network.mxnet_names.values()))
     if unused:
         _log.warning("Note: %s: not used by the graph: %s.", params, some(unused))
@@ -168,10 +175,18 @@ def _input_of(graph: Graph, arrays: Mapping[str, Tensor]) -> tuple[int, int]:
                 continue
             if not _differences(network, arrays):
                 is_small = size == _SIZES[0] and _stride(network, channels, size) < _SMALL_STRIDE
-                return channels, 28 if is_small else size
+                return channels, 28 if is_small and _fits(graph, arrays, channels, 28) else size
             if any(arrays[name].ndim != 2 for name in _misfits(network, arrays)):
                 break  # only linear layers depend on the size
     return 3, _SIZES[0]
+
+
+def _fits(graph: Graph, arrays: Mapping[str, Tensor], channels: int, size: int) -> bool:
+    try:
+        with torch.device("meta"):
+            return not _differences(build_symbol(graph, image_size=size, channels=channels), arrays)
+    except GraphError:
+        return False
 
 
 def _stride(network: nn.Module, channels: int, size: int) -> int:
@@ -251,7 +266,12 @@ def _without_symbol(path: Path, arrays: Mapping[str, Tensor], arch: str | None) 
         owner, _, role = name.rpartition(".")
         renamed[f"{owner}.{_ROLES.get(role, role)}"] = tensor
     layers = layers_of(renamed)
-    num_classes = len(layers[-1].tensors["weight"]) if "weight" in layers[-1].tensors else 0
+    last = layers[-1].tensors.get("weight")
+    num_classes = len(last) if last is not None and last.ndim else 0
+    if not num_classes:
+        raise TenchError(
+            f"{path}: its last layer, {layers[-1].name}, has no weights, so it is not a classifier of Gluon."
+        )
     problem = ""
     for name in [arch] if arch else _by_depth(gluon.names(), len(layers)):
         size = gluon.usual_input(name).image_size if gluon.knows(name) else 0
@@ -281,8 +301,13 @@ def _without_symbol(path: Path, arrays: Mapping[str, Tensor], arch: str | None) 
     )
 
 
-def gluon_input(image_size: int) -> dict[str, Any]:
-    """The preprocessing of Gluon's zoo. Source: the docstrings of python/mxnet/gluon/model_zoo/vision."""
+def gluon_input(image_size: int, channels: int = 3) -> dict[str, Any]:
+    """The preprocessing of Gluon's zoo; grey images are scaled to 0..1.
+
+    Source: the docstrings of python/mxnet/gluon/model_zoo/vision.
+    """
+    if channels == 1:
+        return _in_bytes((0.0,), (255.0,), image_size, image_size)
     return {
         "eval_resize": round(image_size / 0.875),
         "interpolation": "bilinear",

@@ -6,6 +6,7 @@ the file before anything is allocated. MXNet 2 in its NumPy mode writes an `.npz
 recognised by its first bytes. Source: src/ndarray/ndarray.cc and include/mxnet/tuple.h of MXNet.
 """
 
+import collections
 import struct
 import zipfile
 from pathlib import Path
@@ -17,11 +18,12 @@ import torch
 from torch import Tensor
 
 from tench.errors import TenchError
-from tench.plain import shown
+from tench.plain import require_file, shown
 
 _MAGIC = 0x112
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 _MAX_DIMENSIONS = 32
+_MAX_SIDE = 2**40
 _DENSE = 0
 _BFLOAT16 = 12
 _TYPES: dict[int, type[np.generic]] = {
@@ -40,6 +42,8 @@ _TYPES: dict[int, type[np.generic]] = {
     _BFLOAT16: np.uint16,
 }
 _ZIP = b"PK\x03\x04"
+_SMALL_BYTES, _MAX_INFLATION = 2**28, 10
+"""Weights shrink by much less when they are compressed."""
 
 
 def is_params(path: Path) -> bool:
@@ -53,6 +57,7 @@ def read_params(path: Path) -> dict[str, Tensor]:
 
     Raises TenchError if the file is damaged, has no names, or has an array that is not dense.
     """
+    require_file(path)
     with path.open("rb") as file:
         if file.read(len(_ZIP)) == _ZIP:
             return _read_npz(path)
@@ -68,16 +73,21 @@ def read_params(path: Path) -> dict[str, Tensor]:
             raise TenchError(f"{path} has {count:,} arrays and {what}, so they cannot be assigned to a network.")
         names = [reader.name() for _ in range(count)]
         reader.end()
-    for name in {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ():
+    for name in [name for name, number in collections.Counter(names).items() if number > 1]:
         raise TenchError(f"{path} has two arrays named {shown(name)}. Save the parameters again.")
     return dict(zip(names, arrays, strict=True))
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, zipfile.ZipFile(file) as members:
+            num_bytes = sum(member.file_size for member in members.infolist())
+            if num_bytes > max(_SMALL_BYTES, _MAX_INFLATION * path.stat().st_size):
+                raise ValueError(f"it claims to contain {num_bytes:,} bytes")
+            file.seek(0)
+            archive = np.load(file, allow_pickle=False)
             return {name: _tensor(archive[name]) for name in archive.files}
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile, EOFError) as error:
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds for a damaged archive
         raise TenchError(f"{path} is not a complete .npz archive of arrays ({error}). Copy it again.") from error
 
 
@@ -141,7 +151,7 @@ class _Reader:
                 "file is damaged; copy it again."
             )
         shape = self.numbers(f"<{ndim}{code}")
-        if any(side < 0 for side in shape):
+        if any(not 0 <= side <= _MAX_SIDE for side in shape):
             raise TenchError(f"{self._path}: array {number} has the shape {shape}. The file is damaged; copy it again.")
         return shape
 
@@ -173,5 +183,6 @@ class _Reader:
 def _tensor(values: npt.NDArray[np.generic]) -> Tensor:
     """The values as a tensor; floats as fp32, and integers that torch lacks as int64."""
     if values.dtype.kind == "f":
-        return torch.from_numpy(values.astype(np.float32, copy=False))
+        with np.errstate(over="ignore"):  # infinite weights are refused later
+            return torch.from_numpy(values.astype(np.float32, copy=False))
     return torch.from_numpy(values.astype(np.int64) if values.dtype.kind == "u" and values.itemsize > 1 else values)

@@ -30,6 +30,8 @@ Layout = Literal["nchw", "nhwc"]
 
 _NORM_ROLES = {"gamma": "weight", "beta": "bias", "mean": "running_mean", "var": "running_var"}
 _ROLES = {"W": "weight", "b": "bias", **_NORM_ROLES}
+_SMALL_BYTES, _MAX_INFLATION = 2**28, 10
+"""Weights shrink by much less when they are compressed."""
 _TO_NCHW, _TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
@@ -63,14 +65,23 @@ def read_h5(path: Path) -> list[Parameter]:
     """The parameters of a file in the order of saving. Raises TenchError if it is damaged or has other contents."""
     require_h5py(str(path))
     size = path.stat().st_size
-    found = []
+    found: list[Parameter] = []
+    total = 0
     for one in answer_of(CHILD, ["list-attributes", str(path)], str(path), num_bytes=size):
         name, given = one["name"], one["attributes"]
         if not {"index", "need_grad"} <= given.keys():
             raise TenchError(
                 f"{path}: {shown(name)} has no attribute index or need_grad, so this is not a parameter file of NNabla."
             )
-        found.append(Parameter(name, int(given["index"]), bool(given["need_grad"]), _values(path, one, size)))
+        if np.dtype(one["dtype"]).kind != "f" or not isinstance(given["index"], int):
+            raise TenchError(
+                f"{path}: {shown(name)} has type {one['dtype']} and index {shown(given['index'])}; expected floats and "
+                "an integer. It is damaged, or not a parameter file of NNabla."
+            )
+        total += math.prod(one["shape"]) * np.dtype(one["dtype"]).itemsize
+        if total > max(_SMALL_BYTES, _MAX_INFLATION * size):
+            raise TenchError(f"{path} claims more than {total:,} bytes of weights. It is damaged.")
+        found.append(Parameter(name, given["index"], bool(given["need_grad"]), _values(path, one, size)))
     if not found:
         raise TenchError(f"{path} contains no parameters.")
     return sorted(found, key=lambda one: (one.index, one.name))
@@ -79,8 +90,6 @@ def read_h5(path: Path) -> list[Parameter]:
 def _values(path: Path, listed: dict[str, Any], size: int) -> npt.NDArray[Any]:
     shape, dtype, offset = tuple(listed["shape"]), np.dtype(listed["dtype"]), listed["offset"]
     num_bytes = math.prod(shape) * dtype.itemsize
-    if num_bytes > 1100 * size:  # the most that HDF5's filters can shrink
-        raise TenchError(f"{path}: {shown(listed['name'])} claims {num_bytes:,} bytes, more than the file can hold.")
     if offset is None:  # in chunks, or compressed
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "values.npy"

@@ -47,7 +47,11 @@ def starting_weights(name: str, arch: str | None = None) -> Start:
         state, card = own.read(path)
         return _of_card(state, card, name)
     if (reader := _reader(path)) is not None:
-        return reader(path, arch and arch.rpartition(":")[2])
+        system, colon, network = (arch or "").rpartition(":")
+        known = ("nnabla",) if reader is read_nnabla else ("mxnet", "gluon")
+        if colon and system not in known:
+            raise UsageError(f"{path} has weights of {known[0]}, so {arch} cannot be its network. Leave --arch out.")
+        return reader(path, network or None)
     found = read_state(path)
     if found.arch is not None and is_there(card_path) and (card := own.read_card(path.parent)).arch == found.arch:
         return dataclasses.replace(_of_card(found.state, card, name), notes=_notes(found.choice))
@@ -63,6 +67,8 @@ def _reader(path: Path) -> Callable[[Path, str | None], Start] | None:
     if not path.is_file():
         return None
     require_readable(path)
+    if path.suffix == ".json" and not path.name.endswith(SYMBOL):
+        raise UsageError(f"{path}: MXNet's symbol file must be called NAME{SYMBOL}, with NAME-0000.params next to it.")
     if is_h5(path):
         return read_nnabla
     return read_mxnet if path.name.endswith(SYMBOL) or path.suffix == ".params" or is_params(path) else None

@@ -182,7 +182,7 @@ def test_a_text_that_is_not_json_is_refused() -> None:
         ([], "the file is [], but should be keys and values"),
         ({}, "nodes is None, but should be a list of values"),
         ({"nodes": [], "heads": "x"}, "heads is 'x', but should be a list of values"),
-        ({"nodes": [7], "heads": []}, "nodes is [7], but should be a list of values"),
+        ({"nodes": [7], "heads": []}, "nodes[0] is 7, but should be keys and values"),
         ({"nodes": [{"name": "a", "inputs": []}], "heads": []}, "nodes[0].op is None, but should be text"),
         ({"nodes": [{"op": "null", "name": 5, "inputs": []}], "heads": []}, "nodes[0].name is 5, but should be text"),
         ({"nodes": [{"op": "null", "name": "a"}], "heads": []}, "nodes[0].inputs is None"),
@@ -247,7 +247,7 @@ def test_a_long_chain_is_read() -> None:
 
 def test_a_huge_number_of_nodes_is_refused() -> None:
     message = refusal_of([{}] * 100_001)
-    assert message == "net-symbol.json is not an MXNet symbol: it has 100,001 nodes, more than 100,000."
+    assert message == "net-symbol.json is not an MXNet symbol: it has 100,001 nodes, more than 20,000."
 
 
 def test_a_long_chain_of_softmaxes_is_left_out() -> None:

@@ -496,19 +496,23 @@ def test_a_window_that_lies_completely_in_the_padding_is_refused() -> None:
 
 
 # Source: src/operator/pooling_v1-inl.h pads with zeros before it pools, and divides by the whole window.
-@pytest.mark.parametrize("kind", ["max", "avg", "sum"])
-@pytest.mark.parametrize("convention", ["valid", "full"])
-def test_the_old_pooling_pads_with_zeros_and_divides_by_the_whole_window(kind: str, convention: str) -> None:
-    x = -draw((2, 3, 6, 6), 1, positive=True)
-    attrs = {"kernel": "(3, 3)", "stride": "(2, 2)", "pad": "(1, 1)"}
-    attrs |= {"pool_type": kind, "pooling_convention": convention}
-    padded = np.pad(x.double().numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)))
-    is_full = convention == "full"
-    expected = pooled(padded, "sum" if kind == "avg" else kind, (3, 3), (2, 2), (0, 0), is_full=is_full)
-    if kind == "avg":
-        expected /= 9
-    found = layer_of("Pooling_v1", attrs, [tuple(x.shape)])(x)
-    torch.testing.assert_close(found, tensor(expected).float(), rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize("attrs", [{"pad": "(1, 1)"}, {"pooling_convention": "full"}])
+def test_the_old_pooling_which_pads_in_another_way_is_refused(attrs: dict[str, str]) -> None:
+    with pytest.raises(GraphError, match="pads in the way of old versions, which is not supported"):
+        layer_of("Pooling_v1", {"kernel": "(3, 3)", "stride": "(2, 2)", **attrs}, [(2, 3, 6, 6)])
+
+
+@pytest.mark.parametrize(
+    ("op", "attrs"),
+    [
+        ("Cast", {"dtype": "int32"}),
+        ("LRN", {"nsize": "4"}),
+        ("Dropout", {"mode": "always"}),
+    ],
+)
+def test_what_torch_would_compute_differently_is_refused(op: str, attrs: dict[str, str]) -> None:
+    with pytest.raises(GraphError, match="supported"):
+        layer_of(op, attrs, [(2, 3, 6, 6)])
 
 
 # Attributes

@@ -1,7 +1,6 @@
 """The attributes of an operator in a symbol graph, which are texts: "(3, 3)", "True", "0.9"."""
 
 import ast
-import math
 from collections.abc import Sequence
 from typing import Any, NoReturn, TypeVar
 
@@ -10,6 +9,7 @@ from tench.models.mxnet.graph import Node
 from tench.plain import shown
 
 _MAX_LENGTH = 1000
+_MAX_NUMBER = 1e30
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class Attributes:
 
     def number(self, name: str, default: float | None = None) -> float:
         value = self._value(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MAX_NUMBER:
             self.refuse(f"has {name}={shown(value)}, but it should be a number")
         return float(value)
 
@@ -87,6 +87,6 @@ class Attributes:
         if len(text) > _MAX_LENGTH:
             self.refuse(f"has {name}={shown(text)}, which is too long")
         try:
-            return ast.literal_eval(text.replace("L", "") if text.strip("()[], 0123456789L") == "" else text)
+            return ast.literal_eval(text.replace("L", "") if text.strip("()[], -0123456789L") == "" else text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             self.refuse(f"has {name}={shown(text)}, which is not a number or a list of numbers")

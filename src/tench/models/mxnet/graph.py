@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from tench.errors import TenchError, some
+from tench.files import is_there
 from tench.plain import PlainError, require_file, shown, typed
 
-_MAX_NODES = 100_000
+_MAX_NODES = 20_000
 _MAX_BYTES = 2**26
 VARIABLE = "null"
 _FINAL = frozenset(
@@ -62,7 +63,7 @@ class Graph:
         """The graph in a file's text. where: the file, for messages. Raises TenchError if it is not a usable graph."""
         try:
             data = typed(json.loads(text), dict[str, Any], "the file")
-            nodes = typed(data.get("nodes"), list[dict[str, Any]], "nodes")
+            nodes = typed(data.get("nodes"), list[Any], "nodes")
             heads = typed(data.get("heads"), list[list[int]], "heads")
             if len(nodes) > _MAX_NODES:
                 raise ValueError(f"it has {len(nodes):,} nodes, more than {_MAX_NODES:,}")
@@ -91,23 +92,26 @@ class Graph:
 
 def read_graph(path: Path) -> Graph:
     """The graph in a file. Raises TenchError if it is missing, too large, or not a usable graph."""
+    if not is_there(path):
+        raise TenchError(f"{path} is missing; it describes the network. Copy it next to the weights.")
     require_file(path)
     if (size := path.stat().st_size) > _MAX_BYTES:
         raise TenchError(f"{path} has {size:,} bytes, but a graph may have at most {_MAX_BYTES:,}.")
     return Graph.from_json(path.read_bytes(), str(path))
 
 
-def _node(data: Mapping[str, Any], number: int) -> Node:
+def _node(given: Any, number: int) -> Node:
     at = f"nodes[{number}]"
+    data = typed(given, dict[str, Any], at)
     attrs: dict[str, str] = {}
     for key in ("param", "attr", "attrs"):  # of the oldest to the newest form
         values = typed(data.get(key) or {}, dict[str, Any], f"{at}.{key}")
         attrs |= {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
     inputs = []
-    for given in typed(data.get("inputs"), list[list[int]], f"{at}.inputs"):
-        if not given:
+    for source in typed(data.get("inputs"), list[list[int]], f"{at}.inputs"):
+        if not source:
             raise PlainError(f"{at}.inputs has an empty item")
-        inputs.append((given[0], given[1] if len(given) > 1 else 0))
+        inputs.append((source[0], source[1] if len(source) > 1 else 0))
     return Node(
         typed(data.get("op"), str, f"{at}.op"), typed(data.get("name"), str, f"{at}.name"), attrs, tuple(inputs)
     )

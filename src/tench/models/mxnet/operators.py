@@ -162,7 +162,8 @@ def _leaky_relu(attributes: Attributes, inputs: Sequence[Tensor]) -> nn.Module:
         case "rrelu":
             low, high = attributes.number("lower_bound", 0.125), attributes.number("upper_bound", 0.334)
             return nn.RReLU(low, high)
-    return nn.PReLU(inputs[0].shape[1])
+    slopes = attributes.integers("__shape__", (inputs[0].shape[1],))
+    return nn.PReLU(1 if slopes == (1,) else inputs[0].shape[1])
 
 
 def _pooling(attributes: Attributes, inputs: Sequence[Tensor]) -> nn.Module:
@@ -173,6 +174,8 @@ def _pooling(attributes: Attributes, inputs: Sequence[Tensor]) -> nn.Module:
         return nn.AdaptiveAvgPool2d(1) if kind == "avg" else Apply({"max": _global_max, "sum": _global_sum}[kind])
     kernel, stride = attributes.pair("kernel", low=1), attributes.pair("stride", 1, low=1)
     pad = attributes.pair("pad", 0)
+    if attributes.node.op == "Pooling_v1" and (max(pad) or attributes.text("pooling_convention", "valid") != "valid"):
+        attributes.refuse("pads in the way of old versions, which is not supported")
     ceil = attributes.choice("pooling_convention", ("valid", "full"), "valid") == "full"
     for side, window, step, around in zip(inputs[0].shape[2:], kernel, stride, pad, strict=True):
         if around >= window:
@@ -228,6 +231,7 @@ def _global_sum(x: Tensor) -> Tensor:
 
 
 def _dropout(attributes: Attributes, _: Sequence[Tensor]) -> nn.Module:
+    attributes.choice("mode", ("training",), "training")
     rate = attributes.number("p", 0.5)
     if not 0 <= rate < 1:
         attributes.refuse(f"has p={rate:g}, but it should be at least 0 and below 1")
@@ -236,6 +240,8 @@ def _dropout(attributes: Attributes, _: Sequence[Tensor]) -> nn.Module:
 
 def _lrn(attributes: Attributes, _: Sequence[Tensor]) -> nn.Module:
     size = attributes.integer("nsize", low=1, high=4096)
+    if size % 2 == 0:
+        attributes.refuse(f"has nsize={size}, but only odd sizes are supported")
     knorm = attributes.number("knorm", 2.0)
     return nn.LocalResponseNorm(size, attributes.number("alpha", 1e-4), attributes.number("beta", 0.75), knorm)
 
@@ -365,25 +371,27 @@ def _transpose(attributes: Attributes, inputs: Sequence[Tensor]) -> nn.Module:
 
 
 def _swap_axis(attributes: Attributes, inputs: Sequence[Tensor]) -> nn.Module:
-    one, other = (_axis(attributes, inputs[0], name, 0) for name in ("dim1", "dim2"))
+    one, other = (_axis(attributes, inputs[0], name, None) for name in ("dim1", "dim2"))
     return Apply(partial(torch.transpose, dim0=one, dim1=other))
 
 
 def _expand_dims(attributes: Attributes, inputs: Sequence[Tensor]) -> nn.Module:
-    axis = attributes.integer("axis", low=-inputs[0].ndim - 1, high=inputs[0].ndim)
+    axis = attributes.integer("axis", low=-inputs[0].ndim, high=inputs[0].ndim)
+    if axis == 0:
+        attributes.refuse("has axis=0, the axis of the images of a batch, which must stay the first")
     return Apply(partial(torch.unsqueeze, dim=axis))
 
 
 def _squeeze(attributes: Attributes, inputs: Sequence[Tensor]) -> nn.Module:
     sides = inputs[0].shape
     axes = attributes.integers("axis", ()) or tuple(axis for axis in range(1, len(sides)) if sides[axis] == 1)
-    if any(not -len(sides) <= axis < len(sides) or sides[axis] != 1 for axis in axes):
+    if any(not -len(sides) < axis < len(sides) or axis == 0 or sides[axis] != 1 for axis in axes):
         attributes.refuse(f"removes axes {shown_shape(axes)} of {shown_shape(sides)}, which do not all have length 1")
     return Apply(partial(torch.squeeze, dim=axes))
 
 
 def _slice_axis(attributes: Attributes, inputs: Sequence[Tensor]) -> nn.Module:
-    axis = _axis(attributes, inputs[0], "axis", 0)
+    axis = _axis(attributes, inputs[0], "axis", None)
     side = inputs[0].shape[axis]
     begin, end = attributes.integer("begin", 0), attributes.optional_integer("end")
     start, stop, _ = slice(begin, end).indices(side)
@@ -510,14 +518,22 @@ def _identity(_: Attributes, __: Sequence[Tensor]) -> nn.Module:
     return nn.Identity()
 
 
+def _cast(attributes: Attributes, _: Sequence[Tensor]) -> nn.Module:
+    attributes.choice("dtype", ("float16", "float32", "float64", "bfloat16"), "")
+    return nn.Identity()
+
+
 def _channels(attributes: Attributes, x: Tensor, ndim: int) -> int:
     if x.ndim != ndim:
         attributes.refuse(f"gets {x.ndim} dimensions, but only {ndim} are supported")
     return x.shape[1]
 
 
-def _axis(attributes: Attributes, x: Tensor, name: str, default: int) -> int:
-    return attributes.integer(name, default, low=-x.ndim, high=x.ndim - 1) % x.ndim
+def _axis(attributes: Attributes, x: Tensor, name: str, default: int | None) -> int:
+    axis = attributes.integer(name, default, low=-x.ndim, high=x.ndim - 1) % x.ndim
+    if axis == 0:
+        attributes.refuse(f"has {name}=0, the axis of the images of a batch, which must stay separate")
+    return axis
 
 
 def _aliases(names: str, make: MakeLayer) -> dict[str, MakeLayer]:
@@ -560,7 +576,8 @@ OPERATORS: Mapping[str, MakeLayer] = {
     "hard_sigmoid": _hard_sigmoid,
     "SpatialTransformer": _spatial_transformer,
     # The network computes in fp32 throughout, so casts between floating-point types are left out.
-    **_aliases("identity _copy BlockGrad stop_gradient Cast cast amp_cast IdentityAttachKLSparseReg", _identity),
+    **_aliases("identity _copy BlockGrad stop_gradient IdentityAttachKLSparseReg", _identity),
+    **_aliases("Cast cast amp_cast", _cast),
     **_aliases("elemwise_add broadcast_add broadcast_plus _plus _Plus _add _grad_add", _function(torch.add)),
     **_aliases("elemwise_sub broadcast_sub broadcast_minus _minus _Minus _sub", _function(torch.sub)),
     **_aliases("elemwise_mul broadcast_mul _mul _Mul", _function(torch.mul)),

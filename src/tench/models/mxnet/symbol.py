@@ -25,6 +25,10 @@ _BEHIND_HEAD = _THROUGH | {"Flatten", "flatten", "Reshape", "reshape", "squeeze"
 """Operators that may follow the layer that computes the logits."""
 _HEADS = {"FullyConnected": "num_hidden", "Convolution": "num_filter"}
 _IMAGES = "data"
+_MAX_VALUES = 2**27
+"""Values of one image in one layer: half a gigabyte, ten times what VGG needs."""
+_RESERVED = ("training", "mxnet_names", "num_classes")
+"""Attributes of a network that its class does not have."""
 _SHAPE = "__shape__"
 
 
@@ -57,6 +61,16 @@ class SymbolNetwork(nn.Module):
         self.mxnet_names: dict[str, str] = {}
         self.num_classes = 0
 
+    def tie(self) -> None:
+        """Let layers that use the same variable share one parameter again, after their tensors were replaced."""
+        first: dict[str, str] = {}
+        for ours, theirs in self.mxnet_names.items():
+            if theirs in first:
+                owner, _, role = ours.rpartition(".")
+                setattr(self.get_submodule(owner), role, _tensor_of(self, first[theirs]))
+            else:
+                first[theirs] = ours
+
     def forward(self, images: Tensor) -> Tensor:
         values: dict[int, Any] = {0: images}
         for value, name in self._free.items():
@@ -85,6 +99,7 @@ def build_symbol(graph: Graph, *, image_size: int, channels: int, num_classes: i
         network = _Builder(graph, (1, channels, image_size, image_size)).network()
     if device.type != "meta":
         network.to_empty(device=device)
+        network.tie()
         for layer in network.modules():
             if callable(reset := getattr(layer, "reset_parameters", None)):
                 reset()
@@ -124,7 +139,7 @@ class _Builder:
     def network(self) -> SymbolNetwork:
         free: dict[str, Tensor] = {}
         for number, node in enumerate(self._graph.nodes):
-            if node.op != VARIABLE:
+            if node.op != VARIABLE and self._parameter(number) is None:
                 self._add(node, number, free)
         if self._graph.logits not in self._values:
             raise GraphError(f"node {shown(self._graph.nodes[self._graph.logits[0]].name)} does not compute the logits")
@@ -135,8 +150,8 @@ class _Builder:
         network = SymbolNetwork(self._layers, _with_last_uses(self._calls, {logits, *self._free}), logits, self._free)
         for name, value in free.items():
             network.register_parameter(name, nn.Parameter(value))
-        self._share(network)
         network.mxnet_names, network.num_classes = self._names, shape[1]
+        network.tie()
         return network
 
     def _add(self, node: Node, number: int, free: dict[str, Tensor]) -> None:
@@ -149,7 +164,7 @@ class _Builder:
         inputs = tuple(self._value(one, node, free) for one in node.inputs[:num_values])
         shapes = [self._shapes[value] for value in inputs]
         try:
-            layer = OPERATORS[node.op](Attributes(node), shapes)
+            layer = OPERATORS[node.op](Attributes(self._with_gamma(node)), shapes)
             found = layer.eval()(*shapes)
         except GraphError:
             raise
@@ -159,7 +174,7 @@ class _Builder:
                 f"node {shown(node.name)} ({node.op}) does not fit its input of shape "
                 f"{', '.join(str(tuple(one.shape)) for one in shapes)}: {reason}"
             ) from error
-        name = _free_name(node.name, number, self._layers)
+        name = _free_name(node.name, number, {**self._layers, **free})
         self._layers[name] = layer.train()
         for role, source in zip(roles, node.inputs[1:], strict=False):
             if getattr(layer, role, None) is not None:
@@ -169,6 +184,8 @@ class _Builder:
             raise GraphError(f"node {shown(node.name)} ({node.op}) has no input for {', '.join(missing)}")
         outputs = found if isinstance(found, tuple) else (found,)
         numbers = []
+        if any(value.numel() > _MAX_VALUES for value in outputs):
+            raise GraphError(f"node {shown(node.name)} ({node.op}) makes more than {_MAX_VALUES:,} values of an image")
         for output, value in enumerate(outputs):
             self._values[number, output] = len(self._shapes)
             numbers.append(len(self._shapes))
@@ -177,6 +194,8 @@ class _Builder:
 
     def _value(self, source: Output, node: Node, free: dict[str, Tensor]) -> int:
         """The value of an input. A variable that is not the images is a free parameter of the network."""
+        if (number := self._parameter(source[0])) is not None:
+            source = (number, 0)
         if source in self._values:
             return self._values[source]
         variable = self._graph.nodes[source[0]]
@@ -187,29 +206,33 @@ class _Builder:
         sides = Attributes(variable).integers(_SHAPE, ())
         if not sides or min(sides) < 1:
             raise GraphError(f"node {shown(node.name)} ({node.op}) uses {shown(variable.name)}, whose shape is unknown")
-        name = _free_name(variable.name, source[0], {**self._layers, **dict.fromkeys(free)})
+        name = _free_name(variable.name, source[0], {**self._layers, **free})
         free[name] = torch.zeros(sides)
         self._names[name] = variable.name
         value = self._values[source] = len(self._shapes)
         self._shapes[value], self._free[value] = free[name], name
         return value
 
-    def _variable(self, number: int, node: Node) -> Node:
+    def _with_gamma(self, node: Node) -> Node:
+        """A node of PReLU with the shape of its slopes, of which Gluon has only one."""
+        if node.op != "LeakyReLU" or len(node.inputs) < 2:
+            return node
+        return replace(
+            node, attrs={**node.attrs, _SHAPE: self._variable(node.inputs[1][0], node).attrs.get(_SHAPE, "None")}
+        )
+
+    def _parameter(self, number: int) -> int | None:
+        """The number of the variable that a node only passes on, perhaps as another type; None for the images."""
         while (found := self._graph.nodes[number]).op in _THROUGH and len(found.inputs) == 1:
             number = found.inputs[0][0]
-        if found.op != VARIABLE:
-            raise GraphError(f"node {shown(node.name)} ({node.op}) computes its parameter in node {shown(found.name)}")
-        return found
+        return number if found.op == VARIABLE and number != self._images else None
 
-    def _share(self, network: nn.Module) -> None:
-        """Let layers that use the same variable share one parameter."""
-        first: dict[str, str] = {}
-        for ours, theirs in self._names.items():
-            if theirs not in first:
-                first[theirs] = ours
-                continue
-            owner, _, role = ours.rpartition(".")
-            setattr(network.get_submodule(owner), role, _tensor_of(network, first[theirs]))
+    def _variable(self, number: int, node: Node) -> Node:
+        variable = self._parameter(number)
+        if variable is None:
+            name = shown(self._graph.nodes[number].name)
+            raise GraphError(f"node {shown(node.name)} ({node.op}) computes its parameter in node {name}")
+        return self._graph.nodes[variable]
 
 
 def _tensor_of(network: nn.Module, name: str) -> Any:
@@ -220,9 +243,9 @@ def _tensor_of(network: nn.Module, name: str) -> Any:
 def _free_name(name: str, number: int, taken: Mapping[str, object]) -> str:
     """A name for a layer: MXNet's, with characters that torch accepts."""
     plain = re.sub(r"\W", "_", name, flags=re.ASCII) or f"node{number}"
-    while plain in taken or hasattr(nn.Module, plain) or plain in ("training", "mxnet_names", "num_classes"):
-        plain += "_"
-    return plain
+    if plain.startswith("_") or plain in _RESERVED or hasattr(SymbolNetwork, plain):
+        plain = f"node_{plain}"
+    return plain if plain not in taken else f"{plain}_{number}_"
 
 
 def _with_last_uses(calls: Sequence[_Call], kept: set[int]) -> list[_Call]:
