@@ -5,13 +5,18 @@ VENV ?= $(ROOT).venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-# Environments for the programs that read what we write; MXNet needs Python 3.8 to 3.11.
+# Environments for the programs that read what we write, or whose weights we read; MXNet needs Python 3.8 to 3.11, NNabla
+# 3.8 to 3.10.
 INTEROP ?= $(ROOT).interop
 INTEROP_PYTHON ?= python3.11
-INTEROP_ENVIRONMENTS := tensorflow mxnet dali webdataset
+NNABLA_PYTHON ?= python3.10
+INTEROP_ENVIRONMENTS := tensorflow mxnet dali webdataset nnabla
 MXNET_SYMBOLS := https://raw.githubusercontent.com/apache/mxnet/1.9.1/example/image-classification/symbols
 MXNET_NETWORKS := mlp,lenet,resnet,resnetv1,resnext,inception-bn,inception-v3,inception-v4,inception-resnet-v2,$\
   alexnet,googlenet,mobilenet,vgg
+NNABLA_NETWORKS := https://raw.githubusercontent.com/sony/nnabla-examples/8ec62878faaebaee83d6a260431282207f18e195/$\
+  image-classification/imagenet/models
+NNABLA_MODULES := __init__,base,efficientnet,mobilenet,registry,resnet,resnext,senet
 PYTORCH_EXAMPLES := https://raw.githubusercontent.com/pytorch/examples/77f55b912142e11fcfdf5b530231fb9c52f181e8
 
 .PHONY: install demo test fuzz interop lint types docs clean
@@ -47,9 +52,10 @@ fuzz: install
 # Check that TensorFlow, MXNet, DALI and webdataset read what `tench prepare` writes, and that MXNet's networks give the
 # same answers with our weights. Creates missing environments.
 interop: install $(INTEROP_ENVIRONMENTS:%=$(INTEROP)/%/.installed) $(INTEROP)/pytorch_imagenet_main.py \
-  $(INTEROP)/mxnet_symbols
+  $(INTEROP)/mxnet_symbols $(INTEROP)/nnabla_networks
 	cd $(ROOT) && TENCH_INTEROP=$(abspath $(INTEROP)) $(BIN)/python -m pytest -q -m interop tests/interop
 
+$(INTEROP)/nnabla/.installed: INTEROP_PYTHON = $(NNABLA_PYTHON)
 $(INTEROP)/%/.installed: $(ROOT)tests/interop/%.txt
 	$(INTEROP_PYTHON) -m venv --clear $(INTEROP)/$*
 	$(INTEROP)/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
@@ -63,6 +69,11 @@ $(INTEROP)/mxnet_symbols:
 	@mkdir -p $@.part
 	cd $@.part && curl -fsS --fail-early -O "$(MXNET_SYMBOLS)/{$(MXNET_NETWORKS)}.py" && mv $(abspath $@).part $(abspath $@) \
 	  || echo "The tests of MXNet's networks are skipped."
+
+$(INTEROP)/nnabla_networks:
+	@mkdir -p $@.part/models
+	cd $@.part/models && curl -fsS --fail-early -O "$(NNABLA_NETWORKS)/{$(NNABLA_MODULES)}.py" \
+	  && mv $(abspath $@).part $(abspath $@) || echo "The tests of NNabla's networks are skipped."
 
 # Without ruff's cache, which keeps the answer for a file even if a new file changes it (what is first-party, say).
 lint: install

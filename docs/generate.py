@@ -56,7 +56,7 @@ API = {
         loader BatchLoader Batch TorchDataset create_model list_models model_info ModelInfo
         """,
     "Use": """
-        evaluate Evaluation ClassResult load Classifier predict Predictions Prediction Guess
+        evaluate Evaluation ClassResult load Classifier predict Predictions Prediction Guess convert_weights
         """,
     "Errors": """
         TenchError UsageError PassingError StoppedError

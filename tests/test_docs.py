@@ -49,6 +49,7 @@ def run(command: list[str], folder: Path, cache: Path) -> str:
         ("training.md", 8),
         ("optimizers.md", 1),
         ("python.md", 6),
+        ("weights.md", 2),
     ],
 )
 def test_every_block_of_the_page_runs(page: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

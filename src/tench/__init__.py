@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tench.training.recipe_file import load_recipe
     from tench.training.recipe_file import packaged_recipes as list_recipes
     from tench.training.stopping import StoppedError
+    from tench.weights.convert import convert_weights
     from tench.weights.create import create_model
     from tench.weights.load import load
     from tench.weights.own import Classifier
@@ -72,6 +73,7 @@ __all__ = [
     "TrainOptions",
     "UsageError",
     "check",
+    "convert_weights",
     "create_model",
     "download",
     "evaluate",
@@ -118,6 +120,7 @@ _HOMES = {
     "TrainOptions": "tench.training.options",
     "UsageError": "tench.errors",
     "check": "tench.data.check.check_source:check_source",
+    "convert_weights": "tench.weights.convert",
     "create_model": "tench.weights.create",
     "download": "tench.data.download.download",
     "evaluate": "tench.evaluation.evaluate",

@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from tests.weights.hub import put_in_hub
 from tench.compat import import_timm, import_torchvision
 from tench.data.formats.wordnet import imagenet
 from tench.data.table import Classes
-from tench.errors import UsageError
+from tench.errors import TenchError, UsageError
 from tench.models import create
 from tench.weights import own
+from tench.weights.convert import convert_weights
 from tench.weights.load import load
 
 models: Any = import_torchvision().models
@@ -89,15 +91,75 @@ def test_the_error_about_a_wrong_file_of_a_run_names_the_run(run: Path, name: st
     )
 
 
-def test_the_error_about_a_file_of_another_trainer_says_what_can_be_used(tmp_path: Path) -> None:
-    torch.save(models.alexnet(weights=None, num_classes=2).state_dict(), tmp_path / "w.pth")
+def test_the_error_about_a_file_that_does_not_name_its_network_says_how_to_name_it(tmp_path: Path) -> None:
+    torch.save(models.resnet18(weights=None, num_classes=2).state_dict(), tmp_path / "w.pth")
     with pytest.raises(UsageError) as refused:
         load(tmp_path / "w.pth")
     assert str(refused.value) == (
-        f"{tmp_path / 'w.pth'}: the file describes neither classes nor preprocessing. Pass a run directory, a "
-        ".safetensors file with model.json in the same folder, or published weights: torchvision:NAME, timm:NAME. To "
-        "fine-tune these weights, use tench train --weights."
+        f"{tmp_path / 'w.pth'}: the file does not name its network. Add -a ARCH; tench models PATTERN lists the names."
     )
+
+
+def test_a_state_dict_is_loaded_for_the_named_network_with_its_usual_preprocessing(tmp_path: Path) -> None:
+    network = models.resnet18(weights=None, num_classes=2).eval()
+    torch.save(
+        {"state_dict": {f"module.{name}": value for name, value in network.state_dict().items()}}, tmp_path / "w"
+    )
+    (tmp_path / "w").rename(tmp_path / "w.pth.tar")
+    found = load(tmp_path / "w.pth.tar", arch="resnet18")
+    images = torch.rand(2, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.equal(found.module(images), network(images))
+    assert (found.card.image_size, found.card.eval_resize, len(found.classes)) == (224, 256, 2)
+    assert found.card.mean == (0.485, 0.456, 0.406)
+
+
+def test_the_network_that_a_checkpoint_names_is_used(tmp_path: Path) -> None:
+    network = models.resnet18(weights=None, num_classes=3)
+    torch.save({"arch": "resnet18", "state_dict": network.state_dict()}, tmp_path / "w.pth")
+    assert load(tmp_path / "w.pth").card.arch == "resnet18"
+
+
+def test_a_state_dict_with_names_of_its_own_is_matched_by_order_and_this_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    network = models.resnet18(weights=None, num_classes=2).eval()
+    owners = list(dict.fromkeys(name.rpartition(".")[0] for name in network.state_dict()))
+    renamed = {
+        f"part{owners.index(name.rpartition('.')[0])}.{name.rpartition('.')[2]}": value
+        for name, value in network.state_dict().items()
+    }
+    torch.save(renamed, tmp_path / "w.pth")
+    found = load(tmp_path / "w.pth", arch="resnet18")
+    images = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(found.module(images), network(images))
+    note = f"{tmp_path / 'w.pth'} has names of its own; its tensors are matched to resnet18 by order and shape."
+    assert note in caplog.messages
+
+
+def test_a_state_dict_of_another_network_is_refused_with_the_first_difference(tmp_path: Path) -> None:
+    torch.save(models.resnet18(weights=None, num_classes=2).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(TenchError) as refused:
+        load(tmp_path / "w.pth", arch="resnet34")
+    start = f"{tmp_path / 'w.pth'}: its weights do not fit resnet34: layer1.2.conv1.weight is missing, and "
+    assert str(refused.value).startswith(start)
+
+
+def test_weights_with_grey_input_get_grey_preprocessing(tmp_path: Path) -> None:
+    network = create("resnet18", num_classes=2, image_size=224, channels=1)
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    card = load(tmp_path / "w.pth", arch="resnet18").card
+    assert (card.channels, len(card.mean)) == (1, 1)
+    assert card.mean[0] == pytest.approx(0.449)
+
+
+def test_arch_is_refused_for_a_folder_that_names_its_network(tmp_path: Path) -> None:
+    torch.save(models.resnet18(weights=None, num_classes=2).state_dict(), tmp_path / "w.pth")
+    convert_weights(tmp_path / "w.pth", tmp_path / "folder", arch="resnet18")
+    with pytest.raises(UsageError, match=r"folder: its model\.json names its network\. Leave arch out\."):
+        load(tmp_path / "folder", arch="resnet18")
 
 
 def test_the_error_about_a_bare_network_name_gives_the_name_of_its_published_weights(

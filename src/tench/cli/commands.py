@@ -18,6 +18,7 @@ GROUPS = {
     "Use": {
         "evaluate": "top-1, top-5 and loss of a run or weights, counting each image once",
         "predict": "class names and probabilities for images",
+        "weights": "read the weights of PyTorch, NNabla, MXNet or Gluon",
     },
     "Measure": {
         "bench": "speed on this machine and what limits it: bench input SOURCE, train, models",

@@ -23,14 +23,13 @@ class Evaluate:
     """
 
     GROUPS: ClassVar[dict[str, str]] = {
-        "What to evaluate": "model source with split label exclude",
+        "What to evaluate": "model arch source with split label exclude",
         "Computation": "batch-size threads device | bad trust-code",
         "Output": "per-class json",
     }
 
     model: Annotated[str, Flag(metavar="RUN", positional=True)]
-    """Run directory, weights file or published weights. A .safetensors file needs its model.json in the same folder;
-    published weights are torchvision:NAME or timm:NAME[.TAG]."""
+    """Run directory, published weights (torchvision:NAME or timm:NAME[.TAG]), or a weights file: see tench weights."""
     source: Annotated[str | None, Flag(metavar="SOURCE", positional=True)] = None
     """The dataset; by default what the run validated on."""
     with_: Annotated[tuple[str, ...], Flag(name="with", metavar="SOURCE", repeated=True)] = ()
@@ -48,6 +47,8 @@ class Evaluate:
     bad: Literal["fail", "skip", "fix"] | None = None
     """What to do with images that do not decode; see tench train. By default as in training for the run's own data,
     else fail."""
+    arch: Annotated[str | None, Flag(aliases=("-a",), metavar="ARCH")] = None
+    """The network of a file of another program, if the file does not name it."""
     trust_code: bool = False
     """Import your own network that the run names; it may be in the current directory. Importing runs its code."""
     per_class: bool = False
@@ -66,7 +67,7 @@ def run(arguments: list[str]) -> int:
     if asked.trust_code:
         import_from_here()
     evaluation = evaluate(
-        load(asked.model, asked.device, trust_code=asked.trust_code),
+        load(asked.model, asked.device, arch=asked.arch, trust_code=asked.trust_code),
         (asked.source, *asked.with_) if asked.with_ and asked.source is not None else asked.source,
         split=asked.split,
         batch_size=asked.batch_size,

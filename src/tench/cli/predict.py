@@ -24,14 +24,13 @@ class Predict:
     """
 
     GROUPS: ClassVar[dict[str, str]] = {
-        "What to classify": "model images",
+        "What to classify": "model arch images",
         "Output": "top json csv",
         "Computation": "device threads | trust-code",
     }
 
     model: Annotated[str, Flag(metavar="RUN", positional=True)]
-    """Run directory, weights file or published weights. A .safetensors file needs its model.json in the same folder;
-    published weights are torchvision:NAME or timm:NAME[.TAG]."""
+    """Run directory, published weights (torchvision:NAME or timm:NAME[.TAG]), or a weights file: see tench weights."""
     images: Annotated[tuple[str, ...], Flag(metavar="IMAGE", positional=True)]
     """Image files and folders of images."""
     top: int = 5
@@ -40,6 +39,8 @@ class Predict:
     """auto, cpu, cuda or cuda:1. auto is the GPU if there is one."""
     threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
     """Threads that read images; 0 is one per core."""
+    arch: Annotated[str | None, Flag(aliases=("-a",), metavar="ARCH")] = None
+    """The network of a file of another program, if the file does not name it."""
     trust_code: bool = False
     """Import your own network that the run names; it may be in the current directory. Importing runs its code."""
     json: bool = False
@@ -60,7 +61,7 @@ def run(arguments: list[str]) -> int:
         raise UsageError("--json and --csv cannot be combined. Choose one.")
     if asked.trust_code:
         import_from_here()
-    model = load(asked.model, asked.device, trust_code=asked.trust_code)
+    model = load(asked.model, asked.device, arch=asked.arch, trust_code=asked.trust_code)
     results = predict(model, asked.images, top=asked.top, threads=asked.threads)
     bad = 0
     listed, table = [], csv.writer(sys.stdout, lineterminator="\n")

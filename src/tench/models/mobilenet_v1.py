@@ -23,17 +23,19 @@ def mobilenet_v1(
     *,
     strides: Sequence[int] = (2, 2, 2, 2, 2),
     dropout: float = 0.0,
+    width: float = 1.0,
     norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
 ) -> nn.Module:
-    """The network of width 1: (B, 3, S, S) float -> (B, num_classes) logits.
+    """The network: (B, 3, S, S) float -> (B, num_classes) logits.
 
     strides: of the stem and of the stages with 128, 256, 512 and 1024 channels. dropout: probability before the last
-    layer. norm: creates the batch norms.
+    layer. width: multiplies all numbers of channels. norm: creates the batch norms.
     """
     conv: Any = import_torchvision().ops.Conv2dNormActivation
-    in_channels = _STEM_WIDTH
+    in_channels = int(_STEM_WIDTH * width)
     layers: list[nn.Module] = [conv(3, in_channels, 3, strides[0], norm_layer=norm)]
-    for (out_channels, num_blocks), first_stride in zip(_STAGES, (1, *strides[1:]), strict=True):
+    for (channels, num_blocks), first_stride in zip(_STAGES, (1, *strides[1:]), strict=True):
+        out_channels = int(channels * width)
         for block in range(num_blocks):
             stride = first_stride if block == 0 else 1
             depthwise = conv(in_channels, in_channels, 3, stride, groups=in_channels, norm_layer=norm)

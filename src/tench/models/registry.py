@@ -9,14 +9,14 @@ from typing import cast
 
 from tench.arguments import checked_arguments
 from tench.errors import UsageError, nearest
-from tench.models import apm5, edgeai, from_timm, from_torchvision, nnabla, ours
+from tench.models import apm5, edgeai, from_timm, from_torchvision, gluon, nnabla, ours
 from tench.models.mxnet import source as mxnet
 from tench.models.source import NetworkSource
 from tench.own_code import names_code
 
 _PLAIN = cast(tuple[NetworkSource, ...], (ours, from_torchvision, from_timm))
 """Their names need no prefix. Of several networks with the same name, the first is used."""
-_SYSTEMS = cast(tuple[NetworkSource, ...], (apm5, edgeai, mxnet, nnabla))
+_SYSTEMS = cast(tuple[NetworkSource, ...], (apm5, edgeai, gluon, mxnet, nnabla))
 """Their names always have the system's name as a prefix."""
 
 _NAMES = sorted(source.NAME for source in (*_PLAIN, *_SYSTEMS))

@@ -1,9 +1,10 @@
-"""Load a classifier by name: a run, its weights file, or weights that torchvision or timm publishes.
+"""Load a classifier by name: a run, its weights file, published weights, or a file of another program.
 
 Published weights have no model.json, but the libraries publish the same information. Another trainer's state dict
 contains neither the classes nor the preprocessing, so it can be fine-tuned but not evaluated.
 """
 
+import logging
 import os
 
 import torch
@@ -18,19 +19,26 @@ from tench.weights.own import Classifier, ModelCard
 from tench.weights.start import PUBLISHED, published_hint, starting_weights
 from tench.weights.transfer import Start
 
+_log = logging.getLogger("tench")
+
 
 @checked_arguments("model")
 def load(
     name: str | os.PathLike[str],
     device: str | torch.device = "auto",
     *,
+    arch: str | None = None,
     model: OwnNetwork | None = None,
     trust_code: bool = False,
 ) -> Classifier:
     """Load a trained classifier, in evaluation mode.
 
     name: a run or its directory, a .safetensors file with its model.json in the same folder, or published weights:
-    torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1, timm:resnet50.a1_in1k.
+    torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1, timm:resnet50.a1_in1k. Or a file of another program:
+    PyTorch's state dict, NNabla's .h5, MXNet's NAME-symbol.json or .params.
+
+    arch: the network of such a file, if the file does not name it. Its preprocessing is the usual one of that program
+    and network.
 
     For a run that trained your own network, pass either model, the module or function as in `tench.fit`, or
     trust_code=True to import the function that the run names; importing a module runs its code. If you pass a module,
@@ -48,14 +56,37 @@ def load(
         if model is not None:
             raise UsageError(f"{name}: published weights come with their network. Leave model= out.")
         start = starting_weights(text)
-        return own.classifier(start.state, _card(start), start.source, start.source, device)
-    if not is_there(user_path(text)):
+        return own.classifier(start.state, card_of(start), start.source, start.source, device)
+    path = user_path(text)
+    if not is_there(path):
         raise UsageError(f"{text}: no such run directory or weights file.{published_hint(text)}")
-    return own.load(text, device, model=model, trust_code=trust_code)
+    if path.is_dir() or any(is_there(path.with_name(name)) for name in (own.WEIGHTS, own.CARD)):
+        if arch is not None:
+            raise UsageError(f"{text}: its {own.CARD} names its network. Leave arch out.")
+        return own.load(text, device, model=model, trust_code=trust_code)
+    if model is not None:
+        raise UsageError(f"{text}: model= is for a run of your own network. Name the network of this file with arch=.")
+    start = whole_weights(text, arch)
+    for note in start.notes:
+        _log.info("%s", note)
+    return own.classifier(start.state, card_of(start), start.source, start.source, device)
 
 
-def _card(start: Start) -> ModelCard:
-    """The model.json that a run would write for published weights."""
+def whole_weights(name: str, arch: str | None) -> Start:
+    """Weights in a file of another program with everything needed to use them. Raises UsageError if the network is
+    unknown."""
+    start = starting_weights(name, arch)
+    if start.num_classes is None and start.arch is not None:
+        start = starting_weights(name, start.arch)
+    if start.arch is None:
+        raise UsageError(
+            f"{name}: the file does not name its network. Add -a ARCH; tench models PATTERN lists the names."
+        )
+    return start
+
+
+def card_of(start: Start) -> ModelCard:
+    """The model.json that a run would write for published weights, or for those of another program."""
     if start.num_classes is None:
         raise UsageError(
             f"{start.source}: these weights have no classifier head. To fine-tune them, use tench train --weights."
@@ -79,4 +110,6 @@ def _card(start: Start) -> ModelCard:
         interpolation=start.interpolation,
         mean=start.mean,
         std=start.std,
+        channel_order="bgr" if start.channel_order == "bgr" else "rgb",
+        graph=start.graph,
     )

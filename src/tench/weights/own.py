@@ -24,6 +24,8 @@ from tench.input.resampling import Interpolation
 from tench.input.views import EvalView, TestTime
 from tench.machine import choose_device, num_threads
 from tench.models import create
+from tench.models.mxnet.graph import Graph, read_graph
+from tench.models.mxnet.symbol import SymbolNetwork, build_symbol
 from tench.models.own_network import OwnNetwork, checked_network, create_own, is_own
 from tench.models.source import AS_MADE, ModelOptions
 from tench.own_code import is_object, trusted
@@ -33,7 +35,7 @@ from tench.weights.images import IMAGES
 from tench.weights.prediction import Guess, Prediction, Predictions
 from tench.weights.test_time import at_test_time, test_time_view
 
-WEIGHTS, CARD = "best.safetensors", "model.json"
+WEIGHTS, CARD, GRAPH = "best.safetensors", "model.json", "symbol.json"
 
 NOT_FINITE = "the network's logits are not finite (NaN or infinity): its weights or its input range are wrong"
 """Why an image has no answer."""
@@ -98,6 +100,8 @@ class ModelCard:
     """Results of the validation that chose these weights: epoch, top1 and top5 as fractions, loss."""
     trained_on: dict[str, Any] = dataclasses.field(default_factory=dict)
     """The training data, see `TrainedOn`; empty if unknown."""
+    graph: Graph | None = None
+    """The network, if `arch` is that of an MXNet symbol; stored as symbol.json."""
 
     @property
     def view(self) -> EvalView:
@@ -114,16 +118,16 @@ class ModelCard:
         size = {"image_size": self.image_size, "channels": self.channels}
         if own is not None:
             return create_own(own, num_classes=len(self.classes), options=self.options, **size)
+        if self.graph is not None:
+            return build_symbol(self.graph, num_classes=len(self.classes), **size)
         return create(self.arch, num_classes=len(self.classes), options=self.options, **size)
 
     def normalise(self, device: torch.device) -> "Normalise":
         return Normalise(self.mean, self.std, device, channel_order=self.channel_order)
 
     def to_json(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | {
-            "classes": self.classes.to_json(),
-            "options": dataclasses.asdict(self.options),
-        }
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "graph"}
+        return values | {"classes": self.classes.to_json(), "options": dataclasses.asdict(self.options)}
 
     def require_valid(self) -> None:
         """Raise ValueError for the first value that no network accepts."""
@@ -326,6 +330,8 @@ def save(folder: Path, module: nn.Module, card: ModelCard) -> None:
     state = {name: _copied(tensor) for name, tensor in module.state_dict().items()}
     with complete_safetensors(folder / WEIGHTS) as part:
         save_file(state, part)
+    if card.graph is not None:
+        write_text(folder / GRAPH, json.dumps(card.graph.to_json()) + "\n")
     write_text(folder / CARD, json.dumps(card.to_json(), indent=1) + "\n")
 
 
@@ -394,6 +400,8 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
                 f"epoch, or a .safetensors file with {CARD} in the same folder."
             )
     card = read_card(card_path.parent)
+    if card.arch == SymbolNetwork.ARCH:
+        card = dataclasses.replace(card, graph=read_graph(card_path.with_name(GRAPH)))
     return read_safetensors(weights), card
 
 

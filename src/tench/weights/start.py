@@ -1,7 +1,8 @@
 """Find weights to fine-tune, by file or by name, with what is known about them."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from torch import Tensor
 
@@ -10,7 +11,12 @@ from tench.files import is_there, user_path
 from tench.models.info import usual_dry_run
 from tench.models.registry import source_of
 from tench.weights import own
-from tench.weights.files import SAFETENSORS, StateFile, read_state
+from tench.weights.files import SAFETENSORS, StateFile, read_state, require_readable
+from tench.weights.mxnet import SYMBOL, read_mxnet
+from tench.weights.mxnet_params import is_params
+from tench.weights.nnabla import read_nnabla
+from tench.weights.nnabla_h5 import is_h5
+from tench.weights.plain_state import completed
 from tench.weights.published import timm_weights, torchvision_weights
 from tench.weights.renaming import as_torchvision
 from tench.weights.transfer import Start, load_start
@@ -20,7 +26,7 @@ __all__ = ["Start", "load_start", "starting_weights"]
 PUBLISHED = {"torchvision": torchvision_weights, "timm": timm_weights}
 
 
-def starting_weights(name: str) -> Start:
+def starting_weights(name: str, arch: str | None = None) -> Start:
     """Find weights by name or in a file.
 
     name: a run directory, or its weights or checkpoint; a PyTorch state dict (.pth, .pt, .pth.tar, .ckpt, .bin,
@@ -40,12 +46,32 @@ def starting_weights(name: str) -> Start:
     if path.is_dir() or (path.suffix == SAFETENSORS and is_there(card_path)):
         state, card = own.read(path)
         return _of_card(state, card, name)
+    if (reader := _reader(path)) is not None:
+        system, colon, network = (arch or "").rpartition(":")
+        known = ("nnabla",) if reader is read_nnabla else ("mxnet", "gluon")
+        if colon and system not in known:
+            raise UsageError(f"{path} has weights of {known[0]}, so {arch} cannot be its network. Leave --arch out.")
+        return reader(path, network or None)
     found = read_state(path)
     if found.arch is not None and is_there(card_path) and (card := own.read_card(path.parent)).arch == found.arch:
         return dataclasses.replace(_of_card(found.state, card, name), notes=_notes(found.choice))
     found = dataclasses.replace(found, state=as_torchvision(found.state))
+    if arch is not None:
+        return completed(found.state, arch, name, _notes(found.choice))
     arch, whose = _network_of(found)
     return Start(state=found.state, source=name, arch=arch, notes=_notes(found.choice, whose))
+
+
+def _reader(path: Path) -> Callable[[Path, str | None], Start] | None:
+    """What reads a file of NNabla or MXNet, recognised by its first bytes; None for a state dict of PyTorch."""
+    if not path.is_file():
+        return None
+    require_readable(path)
+    if path.suffix == ".json" and not path.name.endswith(SYMBOL):
+        raise UsageError(f"{path}: MXNet's symbol file must be called NAME{SYMBOL}, with NAME-0000.params next to it.")
+    if is_h5(path):
+        return read_nnabla
+    return read_mxnet if path.name.endswith(SYMBOL) or path.suffix == ".params" or is_params(path) else None
 
 
 def _of_card(state: dict[str, Tensor], card: own.ModelCard, source: str) -> Start:

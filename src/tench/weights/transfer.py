@@ -18,6 +18,7 @@ from tench.data.table import Classes
 from tench.errors import TenchError
 from tench.input.resampling import Interpolation
 from tench.models import from_timm
+from tench.models.mxnet.graph import Graph
 from tench.models.registry import source_of
 from tench.models.source import ModelOptions
 from tench.models.stem import LARGEST_FITTED, first_conv
@@ -34,7 +35,8 @@ class Start:
     state: on the CPU, floats as fp32. source: their origin, for messages. arch: a name for `create`. classes: of the
     head; matched to those of a dataset by id, never by display name. The other fields describe the network's input in
     the units of a recipe: mean and std of pixels scaled to 0..1; image_size and eval_resize in pixels. options: those
-    the network was created with. notes: how an ambiguous file was read, one sentence each.
+    the network was created with. graph: of a network that only MXNet's symbol describes. notes: how an ambiguous file
+    was read, one sentence each.
     """
 
     state: dict[str, Tensor]
@@ -50,6 +52,7 @@ class Start:
     std: tuple[float, ...] | None = None
     channel_order: str | None = None
     options: ModelOptions | None = None
+    graph: Graph | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -59,6 +62,11 @@ def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> 
     module: `arch` with fresh weights, which are kept for parameters that the file lacks. Raises TenchError, before
     anything is changed, if anything but the head and the first convolution differs.
     """
+    if start.graph is not None:
+        raise TenchError(
+            f"{start.source}: its network is known only from MXNet's symbol file. Such a network can be used with "
+            "tench evaluate and tench predict, but not trained."
+        )
     expected, state = module.state_dict(), dict(start.state)
     fitted = [_fit_head(module, state, expected, start, classes), _fit_first_conv(module, state, expected)]
     for name, tensor in expected.items():

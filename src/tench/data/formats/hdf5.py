@@ -27,7 +27,7 @@ MAGIC = b"\x89HDF\r\n\x1a\n"
 _MAX_INFLATION = 1100
 _SMALL_BYTES = 2**28
 _SAID_BYTES = 2**20
-_CHILD = "tench.data.formats.hdf5_child"
+CHILD = "tench.data.formats.hdf5_child"
 
 _log = logging.getLogger("tench")
 
@@ -35,12 +35,11 @@ _log = logging.getLogger("tench")
 def open_file(tree: Tree, name: str) -> list[Array]:
     """The datasets of a file of the tree, gzipped or not. Raises TenchError if h5py is missing or cannot read it."""
     where = tree.place(name)
-    if importlib.util.find_spec("h5py") is None:
-        raise TenchError(f"{where} is an HDF5 file, which requires h5py: pip install 'tench[interop]'")
+    require_h5py(where)
     path = on_disk(tree, name)
     arrays = []
     size = path.stat().st_size
-    for one in answer_of(_CHILD, ["list", str(path)], where):
+    for one in answer_of(CHILD, ["list", str(path)], where):
         shape, dtype = tuple(one["shape"]), np.dtype(one["dtype"])
         num_bytes = math.prod(shape) * dtype.itemsize
         if one["offset"] is not None and one["offset"] + num_bytes > size:
@@ -68,6 +67,12 @@ def open_file(tree: Tree, name: str) -> list[Array]:
             )
         )
     return arrays
+
+
+def require_h5py(where: str) -> None:
+    """Raise TenchError if h5py is not installed. where: the file, for the message."""
+    if importlib.util.find_spec("h5py") is None:
+        raise TenchError(f"{where} is an HDF5 file, which requires h5py: pip install 'tench[interop]'")
 
 
 def _in_place(path: str, offset: int) -> tuple[str, int]:
@@ -107,6 +112,6 @@ class _Copy:
         if self.num_bytes > _SAID_BYTES:
             _log.info("%s: copying %.1f MB once to %s.", self.where, self.num_bytes / 1e6, self.target)
         arguments = ["copy", str(self.path), self.dataset, str(self.target)]
-        answer_of(_CHILD, arguments, self.where, num_bytes=self.num_bytes)
+        answer_of(CHILD, arguments, self.where, num_bytes=self.num_bytes)
         self.stamp[str(self.target)] = None
         self.done = True

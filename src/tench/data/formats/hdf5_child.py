@@ -1,11 +1,13 @@
 """The child process that reads an HDF5 file for `tench.data.formats.hdf5`. It imports little, to start quickly.
 
 python -m tench.data.formats.hdf5_child list FILE
+python -m tench.data.formats.hdf5_child list-attributes FILE
 python -m tench.data.formats.hdf5_child copy FILE DATASET TARGET
 """
 
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,19 @@ def _listed(path: str) -> list[dict[str, Any]]:
     return found
 
 
+def _with_attributes(path: str) -> list[dict[str, Any]]:
+    """The same, each with the numbers and texts among its attributes."""
+    import h5py
+
+    found = _listed(path)
+    with h5py.File(path, "r") as file:
+        for one in found:
+            values = file[one["name"]].attrs.items()
+            plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in values}
+            one["attributes"] = {key: value for key, value in plain.items() if isinstance(value, int | float | str)}
+    return found
+
+
 def _plain_dtype(dataset: Any) -> str | None:
     """NumPy's name of a dataset's numbers or text; None for compounds, references and variable-length lists."""
     import h5py
@@ -85,4 +100,5 @@ def _copy(path: str, dataset: str, target: str) -> int:
 
 if __name__ == "__main__":
     asked, *arguments = sys.argv[1:]
-    reply(lambda: _listed(*arguments) if asked == "list" else _copy(*arguments), "HDF5")
+    commands: dict[str, Callable[..., Any]] = {"list": _listed, "list-attributes": _with_attributes, "copy": _copy}
+    reply(lambda: commands[asked](*arguments), "HDF5")

@@ -1,0 +1,137 @@
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.support.errors import error_of
+from tests.weights.test_nnabla import written
+
+from tench.compat import import_torchvision
+from tench.weights.convert import convert_weights
+from tench.weights.load import load
+from tench.weights.nnabla_h5 import read_h5
+
+models: Any = import_torchvision().models
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    torch.save(models.resnet18(weights=None, num_classes=3).state_dict(), tmp_path / "w.pth")
+    return tmp_path / "w.pth"
+
+
+def test_the_folder_has_the_weights_and_their_preprocessing(state: Path, tmp_path: Path) -> None:
+    assert convert_weights(state, tmp_path / "out", arch="resnet18") == tmp_path / "out"
+    found = load(tmp_path / "out")
+    expected = torch.load(state, weights_only=True)
+    assert all(torch.equal(found.module.state_dict()[name], value) for name, value in expected.items())
+    assert (found.card.arch, found.card.image_size, found.card.eval_resize) == ("resnet18", 224, 256)
+    assert found.classes.numbered
+    assert sorted(os.listdir(tmp_path)) == ["out", "w.pth"]
+
+
+def test_the_permissions_are_those_of_the_umask(state: Path, tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        convert_weights(state, tmp_path / "out", arch="resnet18")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "out" / "best.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+def test_nnablas_file_gets_a_folder_or_another_layout(tmp_path: Path) -> None:
+    path = written(tmp_path / "w.h5")
+    convert_weights(path, tmp_path / "out")
+    assert load(tmp_path / "out").card.arch == "nnabla:resnet18"
+    convert_weights(path, tmp_path / "other.h5", layout="nhwc", channels=4)
+    assert read_h5(tmp_path / "other.h5")[0].values.shape == (64, 7, 7, 4)
+
+
+def test_classes_come_from_a_file_in_its_order(state: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("cat\ndog\nant\n")
+    convert_weights(state, tmp_path / "out", arch="resnet18", classes=str(tmp_path / "mine.txt"))
+    assert load(tmp_path / "out").classes.ids == ("cat", "dog", "ant")
+
+
+def test_imagenets_classes_are_known_by_name(tmp_path: Path) -> None:
+    path = written(tmp_path / "w.h5", num_classes=1000)
+    convert_weights(path, tmp_path / "out", classes="imagenet")
+    classes = load(tmp_path / "out").classes
+    assert (classes.ids[0], classes.names[0]) == ("n01440764", "tench, Tinca tinca")
+
+
+def test_another_number_of_classes_is_refused(state: Path, tmp_path: Path) -> None:
+    text = error_of(convert_weights)(state, tmp_path / "out", arch="resnet18", classes="imagenet")
+    assert text == "imagenet names 1,000 classes, but the network has 3 outputs."
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("dest", "given", "message"),
+    [
+        ("out.pth", {}, "out.pth has the suffix .pth. Name a folder, or a file with the suffix .h5."),
+        ("out.h5", {}, "w.pth is not an NNabla parameter file. Only such a file can be written as .h5."),
+        ("out.h5", {"arch": "resnet18"}, "arch has no effect if the destination is an NNabla file. Leave it out."),
+        ("out", {"channels": 3}, "channels has no effect if the destination is a folder. Leave it out."),
+        ("w.pth", {}, "w.pth exists. Remove it, or name a new destination."),
+        ("out", {"arch": "resnet34"}, "Name their network with --arch."),
+    ],
+)
+def test_what_cannot_be_converted_is_refused_and_nothing_is_left(
+    state: Path, tmp_path: Path, dest: str, given: dict[str, Any], message: str
+) -> None:
+    text = error_of(convert_weights)(state, tmp_path / dest, **given)
+    assert text.endswith(message)
+    assert os.listdir(tmp_path) == ["w.pth"]
+
+
+def test_weights_that_are_not_finite_are_refused(state: Path, tmp_path: Path) -> None:
+    values = torch.load(state, weights_only=True)
+    values["fc.bias"][0] = torch.nan
+    torch.save(values, state)
+    assert "NaN" in error_of(convert_weights)(state, tmp_path / "out", arch="resnet18")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_tench_does_not_have_keeps_its_graph(tmp_path: Path) -> None:
+    weight = {"op": "null", "name": "fc_weight", "inputs": []}
+    bias = {"op": "null", "name": "fc_bias", "inputs": []}
+    nodes = [
+        {"op": "null", "name": "data", "inputs": []},
+        {"op": "Pooling", "name": "pool", "attrs": {"kernel": "(2, 2)", "stride": "(2, 2)"}, "inputs": [[0, 0, 0]]},
+        weight,
+        bias,
+        {
+            "op": "FullyConnected",
+            "name": "fc",
+            "attrs": {"num_hidden": "4"},
+            "inputs": [[1, 0, 0], [2, 0, 0], [3, 0, 0]],
+        },
+    ]
+    graph = {"nodes": nodes, "arg_nodes": [0, 2, 3], "heads": [[4, 0, 0]]}
+    (tmp_path / "net-symbol.json").write_text(json.dumps(graph))
+    (tmp_path / "net-0001.params").write_bytes(
+        parameters({"arg:fc_weight": torch.randn(4, 196), "arg:fc_bias": torch.zeros(4)})
+    )
+    convert_weights(tmp_path / "net-symbol.json", tmp_path / "out")
+    found = load(tmp_path / "out")
+    assert (found.card.arch, found.card.channels, found.card.image_size) == ("mxnet:symbol", 1, 28)
+    images = torch.rand(2, 1, 28, 28)
+    pooled = torch.nn.functional.max_pool2d(images, 2, 2).flatten(1)
+    with torch.inference_mode():
+        assert torch.allclose(found.module(images), pooled @ found.module.state_dict()["fc.weight"].T, atol=1e-5)
+
+
+def parameters(arrays: dict[str, torch.Tensor]) -> bytes:
+    """A `.params` file as MXNet writes it."""
+    data = (0x112).to_bytes(8, "little") + bytes(8) + len(arrays).to_bytes(8, "little")
+    for tensor in arrays.values():
+        data += (0xF993FAC9).to_bytes(4, "little") + bytes(4) + tensor.ndim.to_bytes(4, "little")
+        data += b"".join(side.to_bytes(8, "little") for side in tensor.shape)
+        data += (1).to_bytes(4, "little") + bytes(4) + bytes(4) + tensor.numpy().tobytes()
+    data += len(arrays).to_bytes(8, "little")
+    return data + b"".join(len(name).to_bytes(8, "little") + name.encode() for name in arrays)
