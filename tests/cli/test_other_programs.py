@@ -143,7 +143,7 @@ def there(one: Program | OptionRow) -> str:
         ),
         (
             "evaluate --pretrained -a resnet18 photos",
-            "pytorch/examples' --pretrained and -a are RUN in tench: tench evaluate torchvision:resnet18 photos",
+            "pytorch/examples' --pretrained is RUN in tench: tench evaluate torchvision:resnet18 photos",
         ),
         (
             "bench models --network resnet-50",

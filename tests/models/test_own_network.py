@@ -263,5 +263,5 @@ def test_create_does_not_import_code() -> None:
         create("os:system", num_classes=2, image_size=32)
     assert str(refused.value) == (
         "'os:system' names Python code. Only tench train -a and tench.fit(model=...) accept a network of your own. "
-        "Known systems: apm5, edgeai, mxnet, nnabla, tench, timm, torchvision."
+        "Known systems: apm5, edgeai, gluon, mxnet, nnabla, tench, timm, torchvision."
     )
