@@ -1025,3 +1025,27 @@ def test_a_long_chain_is_built() -> None:
     nodes += [step("_plus_scalar", f"a{number}", [number + 1], scalar="1") for number in range(2000)]
     images = draw((2, 3, 1, 1), 0)
     torch.testing.assert_close(network_of(*nodes, image_size=1)(images), images.flatten(1) + 2000)
+
+
+def test_a_relu_overwrites_its_input_only_if_nothing_else_uses_it() -> None:
+    conv = {"op": "Convolution", "name": "conv", "attrs": {"kernel": "(1, 1)", "num_filter": "2"}}
+    nodes = [
+        {"op": "null", "name": "data", "inputs": []},
+        {"op": "null", "name": "conv_weight", "inputs": []},
+        {"op": "null", "name": "conv_bias", "inputs": []},
+        {**conv, "inputs": [[0, 0, 0], [1, 0, 0], [2, 0, 0]]},
+        {"op": "Activation", "name": "used_twice", "attrs": {"act_type": "relu"}, "inputs": [[3, 0, 0]]},
+        {"op": "elemwise_add", "name": "sum", "inputs": [[3, 0, 0], [4, 0, 0]]},
+        {"op": "Activation", "name": "used_once", "attrs": {"act_type": "relu"}, "inputs": [[5, 0, 0]]},
+        {"op": "Flatten", "name": "flat", "inputs": [[6, 0, 0]]},
+    ]
+    graph = Graph.from_json(json.dumps({"nodes": nodes, "heads": [[7, 0, 0]]}), "net-symbol.json")
+    network = build_symbol(graph, image_size=1, channels=3)
+    relus = {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.ReLU)}
+    assert {name: layer.inplace for name, layer in relus.items()} == {"used_twice": False, "used_once": True}
+    images = torch.randn(5, 3, 1, 1)
+    before = network.get_submodule("conv")(images)
+    assert torch.equal(network(images), torch.relu(before + torch.relu(before)).flatten(1))
+    network(images).sum().backward()
+    weight = network.get_parameter("conv.weight")
+    assert weight.grad is not None

@@ -5,6 +5,7 @@ layers as in other networks. The graph's own code is never run: a graph is a lis
 out on the meta device for one image size, because fully connected layers depend on it.
 """
 
+import collections
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from tench.models.initialise import initialise_by
 from tench.models.mxnet.attributes import Attributes, GraphError
 from tench.models.mxnet.graph import VARIABLE, Graph, Node, Output, variables
-from tench.models.mxnet.operators import OPERATORS, PARAMETERS
+from tench.models.mxnet.operators import OPERATORS, PARAMETERS, Apply
 from tench.plain import shown
 
 _THROUGH = frozenset("Cast cast amp_cast identity _copy BlockGrad stop_gradient".split())
@@ -147,12 +148,23 @@ class _Builder:
         shape = self._shapes[logits].shape
         if len(shape) < 2 or shape[2:].numel() != 1:
             raise GraphError(f"its output has the shape {tuple(shape)}, not (images, classes)")
+        self._activate_in_place(logits)
         network = SymbolNetwork(self._layers, _with_last_uses(self._calls, {logits, *self._free}), logits, self._free)
         for name, value in free.items():
             network.register_parameter(name, nn.Parameter(value))
         network.mxnet_names, network.num_classes = self._names, shape[1]
         network.tie()
         return network
+
+    def _activate_in_place(self, logits: int) -> None:
+        """Let a relu overwrite its input if nothing else uses it, as our own networks do."""
+        uses = collections.Counter(value for call in self._calls for value in call.inputs)
+        uses[logits] += 1
+        maker = {value: self._layers[call.layer] for call in self._calls for value in call.outputs}
+        for call in self._calls:
+            layer, source = self._layers[call.layer], call.inputs[0]
+            if isinstance(layer, nn.ReLU | nn.ReLU6) and uses[source] == 1 and _is_overwritable(maker.get(source)):
+                layer.inplace = True
 
     def _add(self, node: Node, number: int, free: dict[str, Tensor]) -> None:
         if node.op not in OPERATORS:
@@ -233,6 +245,12 @@ class _Builder:
             name = shown(self._graph.nodes[number].name)
             raise GraphError(f"node {shown(node.name)} ({node.op}) computes its parameter in node {name}")
         return self._graph.nodes[variable]
+
+
+def _is_overwritable(layer: nn.Module | None) -> bool:
+    """Whether the backward pass of a layer does not need its output."""
+    is_sum = isinstance(layer, Apply) and layer.function is torch.add
+    return is_sum or isinstance(layer, nn.Conv2d | nn.BatchNorm2d | nn.Linear)
 
 
 def _tensor_of(network: nn.Module, name: str) -> Any:
