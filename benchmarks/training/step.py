@@ -30,9 +30,10 @@ from machine import write_result
 
 from tench.bench.network import network as resolved_for
 from tench.input.loader import Batch
+from tench.input.views import IMAGENET_MEAN, IMAGENET_STD
 from tench.machine import cpu_has_bf16, keep_freed_memory
 from tench.models import create
-from tench.training.recipe import IMAGENET_MEAN, IMAGENET_STD, Recipe
+from tench.training.recipe import Recipe
 from tench.training.recipe_views import make_normalise
 from tench.training.state import new_state
 from tench.training.step import train_step

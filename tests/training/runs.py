@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from tench.input.views import IMAGENET_MEAN, IMAGENET_STD
 from tench.run import Run
-from tench.training.recipe import IMAGENET_MEAN, IMAGENET_STD, Recipe, Resolved
+from tench.training.recipe import Recipe, Resolved
 
 TIMES = {"seconds", "images_per_second", "wait_share"}
 

@@ -15,11 +15,12 @@ from tests.training.runs import Killed, assert_same_outcome
 
 from tench.compat import import_torchvision
 from tench.errors import TenchError, UsageError
+from tench.input.views import IMAGENET_MEAN
 from tench.run import Run
 from tench.training import loop as loop_module
 from tench.training.fit import fit
 from tench.training.options import TrainOptions
-from tench.training.recipe import IMAGENET_MEAN, Recipe
+from tench.training.recipe import Recipe
 from tench.training.recipe_file import load_recipe
 from tench.weights.own import read_card
 

@@ -155,6 +155,12 @@ def test_weights_with_grey_input_get_grey_preprocessing(tmp_path: Path) -> None:
     assert card.mean[0] == pytest.approx(0.449)
 
 
+@pytest.mark.parametrize("name", ["torchvision:resnet18", "timm:resnet18"])
+def test_arch_is_refused_for_published_weights(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"^{name}: these weights come with their network\. Leave --arch out\.$"):
+        load(name, arch="resnet18")
+
+
 def test_arch_is_refused_for_a_folder_that_names_its_network(tmp_path: Path) -> None:
     torch.save(models.resnet18(weights=None, num_classes=2).state_dict(), tmp_path / "w.pth")
     convert_weights(tmp_path / "w.pth", tmp_path / "folder", arch="resnet18")

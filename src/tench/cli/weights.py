@@ -54,6 +54,7 @@ def run(arguments: list[str]) -> int:
     if target.suffix:
         print(f"Written: {target}")
         return 0
+    from tench.files import shell_command
     from tench.weights.own import read_card
 
     card = read_card(target)
@@ -62,7 +63,7 @@ def run(arguments: list[str]) -> int:
     print(f"  images         {card.image_size} px after resizing to {card.eval_resize} px, {card.interpolation}")
     print(f"  channels       {card.channels}{', BGR' if card.channel_order == 'bgr' else ''}")
     print(f"  mean, std      {_values(card.mean)}; {_values(card.std)}, of pixels from 0 to 1")
-    print("To measure it: tench evaluate " + f"{target} SOURCE")
+    print(f"To measure it: {shell_command('tench', 'evaluate', target)} SOURCE")
     return 0
 
 

@@ -39,6 +39,15 @@ probabilities of the four corners and the centre of the central square, and thei
 "ImageNet classification with deep convolutional neural networks", 2012, section 4.1)."""
 
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of the pixels of ImageNet, red, green and blue, scaled to 0..1; nearly all networks expect them."""
+
+
+def usual_resize(image_size: int) -> int:
+    """The side in pixels to which the shorter side is usually resized before the centre is cropped: 256 for 224."""
+    return round(image_size / 0.875)
+
+
 class View(Protocol):
     """What the loaders need from a view."""
 

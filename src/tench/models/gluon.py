@@ -38,17 +38,17 @@ Maker = Callable[[int], nn.Module]
 
 
 def names() -> list[str]:
-    """Every name that `build` takes."""
+    """Every name that `build` accepts."""
     return list(_NETWORKS)
 
 
 def knows(arch: str) -> bool:
-    """Whether `build` takes this name."""
+    """Whether `build` accepts this name."""
     return arch in _NETWORKS
 
 
 def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE) -> nn.Module:
-    """The named network with fresh weights, for any image size that it can take. Raises OptionError for any option."""
+    """The named network with fresh weights, for any image size that it accepts. Raises OptionError for any option."""
     require_as_made(options)
     network = _NETWORKS[arch](num_classes)
     if channels != _RGB:

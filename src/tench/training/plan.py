@@ -25,7 +25,7 @@ from tench.evaluation.measure import require_labels
 from tench.input.loader import Loader
 from tench.input.order import Order
 from tench.input.resident import Resident, fits
-from tench.input.views import EvalView, PadCrop, View
+from tench.input.views import IMAGENET_MEAN, IMAGENET_STD, EvalView, PadCrop, View, usual_resize
 from tench.machine import has_bf16
 from tench.models import stem_note
 from tench.models.airbench import Airbench
@@ -36,7 +36,7 @@ from tench.models.source import AS_MADE
 from tench.training.compiling import compile_pays
 from tench.training.loss import Loss
 from tench.training.network import make_network, network_options
-from tench.training.recipe import IMAGENET_MEAN, IMAGENET_STD, Input, Model, Recipe, Resolved
+from tench.training.recipe import Input, Model, Recipe, Resolved
 from tench.training.recipe_check import validate
 from tench.training.recipe_views import eval_view, memory_format, train_size
 from tench.training.schedule import num_epochs
@@ -448,4 +448,4 @@ def _sensed_size(table: Table) -> int:
 
 
 def _eval_resize(image_size: int, small: bool) -> int:
-    return image_size if small else round(image_size / 0.875)
+    return image_size if small else usual_resize(image_size)

@@ -46,8 +46,6 @@ Channels = Length((1, 3))
 PositivePair = Annotated[tuple[Positive, Positive], Rising()]
 AreaPair = Annotated[tuple[Area, Area], Rising()]
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Model:

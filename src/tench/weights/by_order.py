@@ -8,12 +8,16 @@ of another network is refused. If two layers of the same shape are swapped, only
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tench.errors import counted
+from tench.models.source import NetworkSource
+from tench.weights.transfer import Start
 
 _COUNTER = "num_batches_tracked"
 
@@ -62,6 +66,46 @@ def state_in_order(network: nn.Module, layers: Sequence[Layer]) -> dict[str, Ten
     if len(layers) != len(ours):
         raise ValueError(f"it has {counted(len(layers), 'layer')}, but the network has {len(ours)}")
     return with_counters(network, state)
+
+
+def num_outputs(layers: Sequence[Layer]) -> int:
+    """The rows of the last layer's weight, which are the classes; 0 if it has none."""
+    weight = layers[-1].tensors.get("weight")
+    return len(weight) if weight is not None and weight.ndim else 0
+
+
+def start_in_order(
+    path: Path,
+    system: NetworkSource,
+    names: Iterable[str],
+    layers: Sequence[Layer],
+    preprocessing: Callable[[int], Mapping[str, Any]],
+) -> Start:
+    """The weights of a file for the first of a system's networks that they fit, at its usual image size.
+
+    preprocessing: (image size) -> the fields of `Start` that describe the input. Raises ValueError with the first
+    difference from the first of them if they fit none.
+    """
+    problem, num_classes = "", num_outputs(layers) or 1
+    for name in names:
+        size = system.usual_input(name).image_size
+        with torch.device("meta"):
+            network = system.build(name, num_classes=num_classes, image_size=size, channels=3)
+        try:
+            state = state_in_order(network, layers)
+        except ValueError as error:
+            problem = problem or str(error)
+            continue
+        return Start(
+            state=state,
+            source=str(path),
+            arch=f"{system.NAME}:{name}",
+            num_classes=num_classes,
+            channels=3,
+            image_size=size,
+            **preprocessing(size),
+        )
+    raise ValueError(problem)
 
 
 def _is_one_pixel(theirs: torch.Size, ours: torch.Size) -> bool:

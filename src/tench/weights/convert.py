@@ -3,8 +3,8 @@
 import dataclasses
 import logging
 import os
+import secrets
 import shutil
-import tempfile
 from pathlib import Path
 
 from tench.arguments import checked_arguments
@@ -96,12 +96,10 @@ def _write_folder(source: str, target: Path, arch: str | None, classes: str | No
     # This loads the weights into the network, so that a folder appears only if they fit.
     classifier = own.classifier(start.state, card, start.source, start.source, "cpu")
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    beside.mkdir()
     try:
         own.save(beside, classifier.module, card)
-        umask = os.umask(0)
-        os.umask(umask)
-        beside.chmod(0o777 & ~umask)
         beside.rename(target)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

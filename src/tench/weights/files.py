@@ -33,6 +33,8 @@ _WRAPPING = ("module.", "_orig_mod.")
 (pytorch/examples wraps only the features of AlexNet and VGG in a DataParallel)."""
 _HOLDING = ("model.",)
 """Prefixes of all names that come from a module around the network."""
+_SMALL_BYTES, _MAX_INFLATION = 2**28, 10
+"""Up to this size, and this factor of the file's size, a claim is believed. Weights compress by much less."""
 _COUNTER = "n_averaged"
 """The counter that torch.optim.swa_utils.AveragedModel stores with the weights."""
 _GLOBAL = re.compile(r"GLOBAL (\S+)")
@@ -87,6 +89,16 @@ def complete_safetensors(path: Path) -> Iterator[Path]:
             yield part
     except SafetensorError as error:
         raise TenchError(f"{path}: cannot be written ({error}).") from error
+
+
+def require_plausible(path: Path, num_bytes: int) -> None:
+    """Raise TenchError if a file claims more weights, in bytes, than it can contain even if they are compressed."""
+    size = path.stat().st_size
+    if num_bytes > max(_SMALL_BYTES, _MAX_INFLATION * size):
+        raise TenchError(
+            f"{path} claims to contain {num_bytes:,} bytes of weights, but has only {size:,}. It is damaged; copy it "
+            "again."
+        )
 
 
 def require_readable(path: Path) -> None:

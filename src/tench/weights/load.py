@@ -1,7 +1,7 @@
 """Load a classifier by name: a run, its weights file, published weights, or a file of another program.
 
-Published weights have no model.json, but the libraries publish the same information. Another trainer's state dict
-contains neither the classes nor the preprocessing, so it can be fine-tuned but not evaluated.
+Published weights have no model.json, but the libraries publish the same information. A file of another program is used
+with the preprocessing that is usual for its network, and its classes are numbers.
 """
 
 import logging
@@ -14,8 +14,10 @@ from tench.data.table import Classes
 from tench.errors import UsageError
 from tench.files import is_there, user_path
 from tench.models.own_network import OwnNetwork
+from tench.models.source import AS_MADE
 from tench.weights import own
 from tench.weights.own import Classifier, ModelCard
+from tench.weights.plain_state import completed
 from tench.weights.start import PUBLISHED, published_hint, starting_weights
 from tench.weights.transfer import Start
 
@@ -55,7 +57,7 @@ def load(
     if colon and system in PUBLISHED:
         if model is not None:
             raise UsageError(f"{name}: published weights come with their network. Leave model= out.")
-        start = starting_weights(text)
+        start = starting_weights(text, arch)
         return own.classifier(start.state, card_of(start), start.source, start.source, device)
     path = user_path(text)
     if not is_there(path):
@@ -77,7 +79,7 @@ def whole_weights(name: str, arch: str | None) -> Start:
     unknown."""
     start = starting_weights(name, arch)
     if start.num_classes is None and start.arch is not None:
-        start = starting_weights(name, start.arch)
+        start = completed(start.state, start.arch, name, start.notes)
     if start.arch is None:
         raise UsageError(
             f"{name}: the file does not name its network. Add -a ARCH; tench models PATTERN lists the names."
@@ -111,5 +113,6 @@ def card_of(start: Start) -> ModelCard:
         mean=start.mean,
         std=start.std,
         channel_order="bgr" if start.channel_order == "bgr" else "rgb",
+        options=start.options or AS_MADE,
         graph=start.graph,
     )

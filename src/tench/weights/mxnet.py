@@ -21,15 +21,16 @@ from torch import Tensor, nn
 
 from tench.errors import TenchError, UsageError, nearest, some
 from tench.files import is_there
+from tench.input.views import usual_resize
 from tench.models import gluon
 from tench.models.mxnet import source as mxnet
 from tench.models.mxnet.attributes import GraphError
 from tench.models.mxnet.graph import VARIABLE, Graph, read_graph
 from tench.models.mxnet.symbol import SymbolNetwork, build_symbol, images_of
 from tench.models.source import NetworkSource
-from tench.weights.by_order import Layer, layers_of, state_in_order, with_counters
+from tench.weights.by_order import Layer, layers_of, num_outputs, start_in_order, state_in_order, with_counters
 from tench.weights.mxnet_params import read_params
-from tench.weights.transfer import Start
+from tench.weights.transfer import Start, imagenet_input
 
 _log = logging.getLogger("tench")
 
@@ -38,8 +39,8 @@ _ROLES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "mov
 _USUAL = "224 299 28 32 256 227 331 384 240 260 288 300 320 380 448 512 192 160 128 112 96 64 56 48 40"
 _SIZES = tuple(map(int, _USUAL.split()))
 """Sides to try, the usual ones first, pixels."""
-_SMALL_STRIDE = 8
-"""A network that shrinks the image less than this was made for images of 28 px."""
+_SMALL_STRIDE, _SMALL_SIZE = 8, 28
+"""A network that shrinks the image less than this was made for images of this many pixels."""
 _SOURCES = cast(tuple[NetworkSource, NetworkSource], (mxnet, gluon))
 """Our networks that a graph may be, by whether Gluon wrote it."""
 _CLOSE = 1e-4
@@ -168,34 +169,36 @@ def _input_of(graph: Graph, arrays: Mapping[str, Tensor]) -> tuple[int, int]:
     """(channels, image size) that the graph's layers accept, with the arrays' shapes. If none does, the usual ones."""
     for channels in (3, 1):
         for size in _SIZES:
-            try:
-                with torch.device("meta"):
-                    network = build_symbol(graph, image_size=size, channels=channels)
-            except GraphError:
+            if (network := _on_meta(graph, channels, size)) is None:
                 continue
             if not _differences(network, arrays):
-                is_small = size == _SIZES[0] and _stride(network, channels, size) < _SMALL_STRIDE
-                return channels, 28 if is_small and _fits(graph, arrays, channels, 28) else size
+                if size == _SIZES[0] and _stride(network, channels, size) < _SMALL_STRIDE:
+                    small = _on_meta(graph, channels, _SMALL_SIZE)
+                    if small is not None and not _differences(small, arrays):
+                        return channels, _SMALL_SIZE
+                return channels, size
             if any(arrays[name].ndim != 2 for name in _misfits(network, arrays)):
                 break  # only linear layers depend on the size
     return 3, _SIZES[0]
 
 
-def _fits(graph: Graph, arrays: Mapping[str, Tensor], channels: int, size: int) -> bool:
+def _on_meta(graph: Graph, channels: int, size: int) -> SymbolNetwork | None:
+    """The network without memory for its weights; None if the graph does not accept such images."""
     try:
         with torch.device("meta"):
-            return not _differences(build_symbol(graph, image_size=size, channels=channels), arrays)
+            return build_symbol(graph, image_size=size, channels=channels)
     except GraphError:
-        return False
+        return None
 
 
 def _stride(network: nn.Module, channels: int, size: int) -> int:
     """How much the network shrinks the image before it averages it."""
     sides = [size]
-    handles = [
-        layer.register_forward_hook(lambda _, __, out: sides.append(out.shape[-1]) if out.ndim == 4 else None)
-        for layer in network.children()
-    ]
+
+    def note(_: nn.Module, __: object, found: Tensor | tuple[Tensor, ...]) -> None:
+        sides.extend(one.shape[-1] for one in (found if isinstance(found, tuple) else (found,)) if one.ndim == 4)
+
+    handles = [layer.register_forward_hook(note) for layer in network.children()]
     with torch.device("meta"), torch.no_grad():
         network(torch.zeros(1, channels, size, size))
     for handle in handles:
@@ -266,39 +269,24 @@ def _without_symbol(path: Path, arrays: Mapping[str, Tensor], arch: str | None) 
         owner, _, role = name.rpartition(".")
         renamed[f"{owner}.{_ROLES.get(role, role)}"] = tensor
     layers = layers_of(renamed)
-    last = layers[-1].tensors.get("weight")
-    num_classes = len(last) if last is not None and last.ndim else 0
-    if not num_classes:
+    if not num_outputs(layers):
         raise TenchError(
             f"{path}: its last layer, {layers[-1].name}, has no weights, so it is not a classifier of Gluon."
         )
-    problem = ""
-    for name in [arch] if arch else _by_depth(gluon.names(), len(layers)):
-        size = gluon.usual_input(name).image_size if gluon.knows(name) else 0
-        if not size:
-            raise UsageError(f"Gluon's model zoo has no network {name!r}. Known: {', '.join(gluon.names())}.")
-        with torch.device("meta"):
-            network = gluon.build(name, num_classes=num_classes, image_size=size, channels=3)
-        try:
-            state = state_in_order(network, layers)
-        except ValueError as error:
-            problem = problem or str(error)
-            continue
-        return Start(
-            state=state,
-            source=str(path),
-            arch=f"{gluon.NAME}:{name}",
-            num_classes=num_classes,
-            channels=3,
-            image_size=size,
-            **gluon_input(size),
-        )
-    if arch:
-        raise TenchError(f"{path}: its weights do not fit gluon:{arch}: {problem}. Name another network with --arch.")
-    raise UsageError(
-        f"{path}: its weights fit no network of Gluon's model zoo ({problem}). For a network of your own, save it with "
-        "export, which writes a symbol file too."
-    )
+    if arch is not None and not gluon.knows(arch):
+        raise UsageError(f"Gluon's model zoo has no network {arch!r}. Known: {', '.join(gluon.names())}.")
+    names = [arch] if arch else _by_depth(gluon.names(), len(layers))
+    try:
+        return start_in_order(path, _SOURCES[True], names, layers, gluon_input)
+    except ValueError as error:
+        if arch:
+            raise TenchError(
+                f"{path}: its weights do not fit gluon:{arch}: {error}. Name another network with --arch."
+            ) from error
+        raise UsageError(
+            f"{path}: its weights fit no network of Gluon's model zoo ({error}). For a network of your own, save it "
+            "with export, which writes a symbol file too."
+        ) from error
 
 
 def gluon_input(image_size: int, channels: int = 3) -> dict[str, Any]:
@@ -308,13 +296,7 @@ def gluon_input(image_size: int, channels: int = 3) -> dict[str, Any]:
     """
     if channels == 1:
         return _in_bytes((0.0,), (255.0,), image_size, image_size)
-    return {
-        "eval_resize": round(image_size / 0.875),
-        "interpolation": "bilinear",
-        "mean": (0.485, 0.456, 0.406),
-        "std": (0.229, 0.224, 0.225),
-        "channel_order": "rgb",
-    }
+    return imagenet_input(image_size)
 
 
 def example_input(network: nn.Module, channels: int, image_size: int) -> dict[str, Any]:
@@ -332,17 +314,15 @@ def example_input(network: nn.Module, channels: int, image_size: int) -> dict[st
             mean = (0.0,) * 3
         elif float(first.running_var.max()) < 20:
             std = _STD
-    return _in_bytes(mean, std, image_size, 32 if image_size == 28 else round(image_size / 0.875))
+    return _in_bytes(mean, std, image_size, 32 if image_size == _SMALL_SIZE else usual_resize(image_size))
 
 
 _MEAN, _STD = (123.68, 116.779, 103.939), (58.393, 57.12, 57.375)
 
 
 def _in_bytes(mean: tuple[float, ...], std: tuple[float, ...], image_size: int, eval_resize: int) -> dict[str, Any]:
-    return {
+    return imagenet_input(image_size) | {
         "eval_resize": eval_resize,
-        "interpolation": "bilinear",
         "mean": tuple(value / 255 for value in mean),
         "std": tuple(value / 255 for value in std),
-        "channel_order": "rgb",
     }

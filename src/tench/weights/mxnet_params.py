@@ -7,6 +7,7 @@ recognised by its first bytes. Source: src/ndarray/ndarray.cc and include/mxnet/
 """
 
 import collections
+import math
 import struct
 import zipfile
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from tench.errors import TenchError
 from tench.plain import require_file, shown
+from tench.weights.files import require_plausible
 
 _MAGIC = 0x112
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
@@ -42,8 +44,6 @@ _TYPES: dict[int, type[np.generic]] = {
     _BFLOAT16: np.uint16,
 }
 _ZIP = b"PK\x03\x04"
-_SMALL_BYTES, _MAX_INFLATION = 2**28, 10
-"""Weights shrink by much less when they are compressed."""
 
 
 def is_params(path: Path) -> bool:
@@ -82,11 +82,12 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as members:
             num_bytes = sum(member.file_size for member in members.infolist())
-            if num_bytes > max(_SMALL_BYTES, _MAX_INFLATION * path.stat().st_size):
-                raise ValueError(f"it claims to contain {num_bytes:,} bytes")
+            require_plausible(path, num_bytes)
             file.seek(0)
             archive = np.load(file, allow_pickle=False)
             return {name: _tensor(archive[name]) for name in archive.files}
+    except TenchError:
+        raise
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds for a damaged archive
         raise TenchError(f"{path} is not a complete .npz archive of arrays ({error}). Copy it again.") from error
 
@@ -120,7 +121,7 @@ class _Reader:
                 raise TenchError(
                     f"{self._path}: array {number} is sparse, which is not supported. Save it with tostype('default')."
                 )
-        shape = self._shape(number) if magic in (_V1, _V2, _V3) else self._old_shape(number, magic)
+        shape = self._shape(number) if magic in (_V1, _V2, _V3) else self._sides(number, magic, "I")
         if shape is None or (not shape and magic != _V3):
             return torch.zeros(0)  # an array without values, after which nothing follows
         _context, _device, kind = self.numbers("<iii")
@@ -129,9 +130,7 @@ class _Reader:
                 f"{self._path}: array {number} has the unknown type {kind}. The file is damaged; copy it again."
             )
         dtype = np.dtype(_TYPES[kind])
-        num_values = 1
-        for side in shape:
-            num_values *= side
+        num_values = math.prod(shape)
         self._require(num_values * dtype.itemsize, f"array {number} of shape {shape}")
         values = np.fromfile(self._file, dtype, num_values).reshape(shape)
         return _tensor(values) if kind != _BFLOAT16 else torch.from_numpy(values).view(torch.bfloat16).float()
@@ -140,9 +139,6 @@ class _Reader:
         """None if the shape is unknown."""
         (ndim,) = self.numbers("<i")
         return self._sides(number, ndim, "q") if ndim >= 0 else None
-
-    def _old_shape(self, number: int, ndim: int) -> tuple[int, ...]:
-        return self._sides(number, ndim, "I")
 
     def _sides(self, number: int, ndim: int, code: str) -> tuple[int, ...]:
         if ndim > _MAX_DIMENSIONS:

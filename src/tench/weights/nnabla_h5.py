@@ -25,13 +25,12 @@ from tench.errors import TenchError, some
 from tench.files import complete_file
 from tench.plain import shown
 from tench.weights.by_order import Layer
+from tench.weights.files import require_plausible
 
 Layout = Literal["nchw", "nhwc"]
 
 _NORM_ROLES = {"gamma": "weight", "beta": "bias", "mean": "running_mean", "var": "running_var"}
 _ROLES = {"W": "weight", "b": "bias", **_NORM_ROLES}
-_SMALL_BYTES, _MAX_INFLATION = 2**28, 10
-"""Weights shrink by much less when they are compressed."""
 _TO_NCHW, _TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
@@ -79,8 +78,7 @@ def read_h5(path: Path) -> list[Parameter]:
                 "an integer. It is damaged, or not a parameter file of NNabla."
             )
         total += math.prod(one["shape"]) * np.dtype(one["dtype"]).itemsize
-        if total > max(_SMALL_BYTES, _MAX_INFLATION * size):
-            raise TenchError(f"{path} claims more than {total:,} bytes of weights. It is damaged.")
+        require_plausible(path, total)
         found.append(Parameter(name, given["index"], bool(given["need_grad"]), _values(path, one, size)))
     if not found:
         raise TenchError(f"{path} contains no parameters.")

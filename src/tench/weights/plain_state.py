@@ -22,9 +22,7 @@ from tench.weights import mxnet as mxnet_weights
 from tench.weights import nnabla as nnabla_weights
 from tench.weights.by_order import Layer, layers_of, state_in_order, with_counters
 from tench.weights.own import differences, first_of
-from tench.weights.transfer import Start, head_layers
-
-_IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "interpolation": "bilinear"}
+from tench.weights.transfer import Start, head_layers, imagenet_input
 
 
 def completed(state: Mapping[str, Tensor], arch: str, source: str, notes: tuple[str, ...] = ()) -> Start:
@@ -103,15 +101,15 @@ def _under_names_of(
 def _preprocessing(arch: str, image_size: int) -> dict[str, Any]:
     """mean, std, interpolation, eval_resize and channel_order that are usual for a network."""
     source, name = source_of(arch).NAME, name_in_source(arch)
-    common = {**_IMAGENET, "eval_resize": round(image_size / 0.875), "channel_order": "rgb"}
+    common = imagenet_input(image_size)
     if source == nnabla.NAME:
-        return common | nnabla_weights.example_input(image_size)
+        return nnabla_weights.example_input(image_size)
     if source == gluon.NAME:
-        return common | mxnet_weights.gluon_input(image_size)
+        return mxnet_weights.gluon_input(image_size)
     if source == mxnet.NAME:
         raise UsageError(f"{arch}: pass the symbol file of the checkpoint, NAME{mxnet_weights.SYMBOL}.")
     if source == edgeai.NAME and name.endswith("_bgr"):
-        return common | {"channel_order": "bgr", "mean": _IMAGENET["mean"][::-1], "std": _IMAGENET["std"][::-1]}
+        return common | {"channel_order": "bgr", "mean": common["mean"][::-1], "std": common["std"][::-1]}
     if source == from_timm.NAME:
         config = import_timm().get_pretrained_cfg(name)
         return common | {

@@ -31,19 +31,22 @@ def starting_weights(name: str, arch: str | None = None) -> Start:
 
     name: a run directory, or its weights or checkpoint; a PyTorch state dict (.pth, .pt, .pth.tar, .ckpt, .bin,
     .safetensors), also wrapped as trainers do; torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1; timm:resnet50,
-    timm:resnet50.a1_in1k. A file from another trainer has only weights, and maybe the name of the network. Raises
-    UsageError for an unknown name, TenchError if the weights cannot be read or downloaded.
+    timm:resnet50.a1_in1k. A file from another trainer has only weights, and maybe the name of the network. NNabla's
+    .h5, or MXNet's NAME-symbol.json or .params. arch: the network of such a file, which completes what is known about
+    it. Raises UsageError for an unknown name, TenchError if the weights cannot be read or downloaded.
     """
     if name == "needed":
         raise UsageError("This recipe starts from trained weights. Add --weights RUN, FILE or timm:NAME.")
     system, colon, rest = name.partition(":")
     if colon and system in PUBLISHED:
+        _require_no_arch(name, arch)
         return PUBLISHED[system](rest)
     path = user_path(name)
     if not is_there(path):
         raise UsageError(f"{name}: no such file or run directory.{published_hint(name)}")
     card_path = path.with_name(own.CARD)
     if path.is_dir() or (path.suffix == SAFETENSORS and is_there(card_path)):
+        _require_no_arch(name, arch)
         state, card = own.read(path)
         return _of_card(state, card, name)
     if (reader := _reader(path)) is not None:
@@ -54,12 +57,18 @@ def starting_weights(name: str, arch: str | None = None) -> Start:
         return reader(path, network or None)
     found = read_state(path)
     if found.arch is not None and is_there(card_path) and (card := own.read_card(path.parent)).arch == found.arch:
+        _require_no_arch(name, arch)
         return dataclasses.replace(_of_card(found.state, card, name), notes=_notes(found.choice))
     found = dataclasses.replace(found, state=as_torchvision(found.state))
     if arch is not None:
         return completed(found.state, arch, name, _notes(found.choice))
     arch, whose = _network_of(found)
     return Start(state=found.state, source=name, arch=arch, notes=_notes(found.choice, whose))
+
+
+def _require_no_arch(name: str, arch: str | None) -> None:
+    if arch is not None:
+        raise UsageError(f"{name}: these weights come with their network. Leave --arch out.")
 
 
 def _reader(path: Path) -> Callable[[Path, str | None], Start] | None:
@@ -89,6 +98,7 @@ def _of_card(state: dict[str, Tensor], card: own.ModelCard, source: str) -> Star
         std=card.std,
         channel_order=card.channel_order,
         options=card.options,
+        graph=card.graph,
     )
 
 

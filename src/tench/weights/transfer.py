@@ -8,6 +8,7 @@ error, not a silently worse start.
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from tench.data.table import Classes
 from tench.errors import TenchError
 from tench.input.resampling import Interpolation
+from tench.input.views import IMAGENET_MEAN, IMAGENET_STD, usual_resize
 from tench.models import from_timm
 from tench.models.mxnet.graph import Graph
 from tench.models.registry import source_of
@@ -54,6 +56,17 @@ class Start:
     options: ModelOptions | None = None
     graph: Graph | None = None
     notes: tuple[str, ...] = ()
+
+
+def imagenet_input(image_size: int) -> dict[str, Any]:
+    """The usual preprocessing of networks for ImageNet, as fields of `Start`."""
+    return {
+        "eval_resize": usual_resize(image_size),
+        "interpolation": "bilinear",
+        "mean": IMAGENET_MEAN,
+        "std": IMAGENET_STD,
+        "channel_order": "rgb",
+    }
 
 
 def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> list[str]:

@@ -59,33 +59,38 @@ class Apply(nn.Module):
 
 
 def _convolution(attributes: Attributes, inputs: Sequence[Tensor]) -> nn.Module:
-    attributes.choice("layout", ("NCHW",), "NCHW")
     return nn.Conv2d(
-        _channels(attributes, inputs[0], 4),
-        attributes.integer("num_filter", low=1),
-        attributes.pair("kernel", low=1),
-        attributes.pair("stride", 1, low=1),
-        attributes.pair("pad", 0),
-        attributes.pair("dilate", 1, low=1),
+        *_windows(attributes, inputs[0]),
+        dilation=attributes.pair("dilate", 1, low=1),
         groups=attributes.integer("num_group", 1, low=1),
         bias=not attributes.flag("no_bias", False),
     )
 
 
 def _deconvolution(attributes: Attributes, inputs: Sequence[Tensor]) -> nn.Module:
-    attributes.choice("layout", ("NCHW",), "NCHW")
     if any(attributes.integers("target_shape", ())):
         attributes.refuse("has a target_shape, which is not supported")
     return nn.ConvTranspose2d(
-        _channels(attributes, inputs[0], 4),
+        *_windows(attributes, inputs[0]),
+        output_padding=attributes.pair("adj", 0),
+        groups=attributes.integer("num_group", 1, low=1),
+        bias=not attributes.flag("no_bias", True),
+        dilation=attributes.pair("dilate", 1, low=1),
+    )
+
+
+_Pair = tuple[int, int]
+
+
+def _windows(attributes: Attributes, x: Tensor) -> tuple[int, int, _Pair, _Pair, _Pair]:
+    """(channels in, channels out, kernel, stride, padding) of a convolution."""
+    attributes.choice("layout", ("NCHW",), "NCHW")
+    return (
+        _channels(attributes, x, 4),
         attributes.integer("num_filter", low=1),
         attributes.pair("kernel", low=1),
         attributes.pair("stride", 1, low=1),
         attributes.pair("pad", 0),
-        attributes.pair("adj", 0),
-        groups=attributes.integer("num_group", 1, low=1),
-        bias=not attributes.flag("no_bias", True),
-        dilation=attributes.pair("dilate", 1, low=1),
     )
 
 
