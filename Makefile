@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INTEROP ?= $(ROOT).interop
 INTEROP_PYTHON ?= python3.11
 NNABLA_PYTHON ?= python3.10
-INTEROP_ENVIRONMENTS := tensorflow mxnet dali webdataset nnabla
+INTEROP_ENVIRONMENTS := tensorflow mxnet dali webdataset nnabla transformers
 MXNET_SYMBOLS := https://raw.githubusercontent.com/apache/mxnet/1.9.1/example/image-classification/symbols
 MXNET_NETWORKS := mlp,lenet,resnet,resnetv1,resnext,inception-bn,inception-v3,inception-v4,inception-resnet-v2,$\
   alexnet,googlenet,mobilenet,vgg

@@ -57,6 +57,7 @@ API = {
         """,
     "Use": """
         evaluate Evaluation ClassResult load Classifier predict Predictions Prediction Guess convert_weights
+        weights_info WeightsInfo
         """,
     "Errors": """
         TenchError UsageError PassingError StoppedError

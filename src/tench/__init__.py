@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tench.evaluation.evaluate import evaluate
     from tench.evaluation.evaluation import ClassResult, Evaluation
     from tench.evaluation.predict import predict
+    from tench.export.convert import convert_weights
     from tench.input.loader import Batch
     from tench.input.torch_dataset import TorchDataset
     from tench.models.info import ModelInfo
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     from tench.training.recipe_file import load_recipe
     from tench.training.recipe_file import packaged_recipes as list_recipes
     from tench.training.stopping import StoppedError
-    from tench.weights.convert import convert_weights
     from tench.weights.create import create_model
+    from tench.weights.describe import WeightsInfo, weights_info
     from tench.weights.load import load
     from tench.weights.own import Classifier
     from tench.weights.prediction import Guess, Prediction, Predictions
@@ -72,6 +73,7 @@ __all__ = [
     "TorchDataset",
     "TrainOptions",
     "UsageError",
+    "WeightsInfo",
     "check",
     "convert_weights",
     "create_model",
@@ -89,6 +91,7 @@ __all__ = [
     "predict",
     "prepare",
     "preview",
+    "weights_info",
 ]
 
 _HOMES = {
@@ -119,8 +122,9 @@ _HOMES = {
     "TorchDataset": "tench.input.torch_dataset",
     "TrainOptions": "tench.training.options",
     "UsageError": "tench.errors",
+    "WeightsInfo": "tench.weights.describe",
     "check": "tench.data.check.check_source:check_source",
-    "convert_weights": "tench.weights.convert",
+    "convert_weights": "tench.export.convert",
     "create_model": "tench.weights.create",
     "download": "tench.data.download.download",
     "evaluate": "tench.evaluation.evaluate",
@@ -136,6 +140,7 @@ _HOMES = {
     "predict": "tench.evaluation.predict",
     "prepare": "tench.data.prepare.prepare",
     "preview": "tench.training.preview",
+    "weights_info": "tench.weights.describe",
 }
 """The module of each name, with the name there if it differs."""
 

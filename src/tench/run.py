@@ -35,9 +35,10 @@ from tench.files import complete_file, full_disk_names, remove_parts, user_path,
 from tench.plain import parse_json, read_json, require_file, typed
 from tench.weights.files import load_pickle, reason_of
 from tench.weights.images import IMAGES
-from tench.weights.own import CARD, WEIGHTS, TrainedOn
+from tench.weights.own import TrainedOn
+from tench.weights.recognise import CARD, RECIPE, WEIGHTS
 
-RECIPE, ENVIRONMENT, CLASSES = "recipe.yaml", "environment.json", "classes.json"
+ENVIRONMENT, CLASSES = "environment.json", "classes.json"
 METRICS, CHECKPOINT, BAD_IMAGES, _LOCK = "metrics.jsonl", "last.ckpt", "bad_images.json", ".lock"
 _TABLE = "metrics.csv"
 _COLUMNS = (

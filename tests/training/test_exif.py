@@ -25,7 +25,8 @@ from tench.training.batch_loader import loader
 from tench.training.fit import fit
 from tench.training.preview import preview
 from tench.training.recipe import Recipe
-from tench.weights.own import CARD, ModelCard, load
+from tench.weights.own import ModelCard, load
+from tench.weights.recognise import CARD
 
 RECIPE = Recipe().replace(arch="mlp", image_size=32, epochs=2, batch_size=8, lr=0.01, val_fraction=0.25)
 TAG = 274

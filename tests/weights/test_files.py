@@ -104,8 +104,8 @@ def test_an_average_is_used_instead_of_the_weights_and_a_note_says_so(
     torch.save(AVERAGED[trainer](network.state_dict(), average), tmp_path / "w.pth")
     found = read_state(tmp_path / "w.pth")
     assert_same(found.state, average)
-    assert found.choice == (
-        f"The file has weights ({keys[0]}) and their running average ({keys[1]}); the average is used."
+    assert found.notes == (
+        f"The file has weights ({keys[0]}) and their running average ({keys[1]}); the average is used.",
     )
 
 
@@ -115,7 +115,7 @@ def test_without_an_average_by_name_the_weights_are_used(tmp_path: Path, network
     torch.save({"model": network.state_dict(), "average": average}, tmp_path / "w.pth")
     found = read_state(tmp_path / "w.pth")
     assert_same(found.state, network.state_dict())
-    assert found.choice is None
+    assert found.notes == ()
 
 
 @pytest.mark.parametrize("trainer", WRAPPED)

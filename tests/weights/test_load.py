@@ -12,9 +12,9 @@ from tench.compat import import_timm, import_torchvision
 from tench.data.formats.wordnet import imagenet
 from tench.data.table import Classes
 from tench.errors import TenchError, UsageError
+from tench.export.convert import convert_weights
 from tench.models import create
 from tench.weights import own
-from tench.weights.convert import convert_weights
 from tench.weights.load import load
 
 models: Any = import_torchvision().models
@@ -135,7 +135,10 @@ def test_a_state_dict_with_names_of_its_own_is_matched_by_order_and_this_is_logg
     images = torch.rand(2, 3, 64, 64)
     with torch.inference_mode():
         assert torch.equal(found.module(images), network(images))
-    note = f"{tmp_path / 'w.pth'} has names of its own; its tensors are matched to resnet18 by order and shape."
+    note = (
+        f"{tmp_path / 'w.pth'} has names of its own; its tensors are matched to resnet18 by order and shape. Evaluate "
+        "it on images that you know."
+    )
     assert note in caplog.messages
 
 

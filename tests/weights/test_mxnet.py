@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from tench.errors import UsageError
 from tench.models import create
 from tench.models.mxnet.symbol import build_symbol
+from tench.weights.known import Start
 from tench.weights.mxnet import read_mxnet
-from tench.weights.transfer import Start
 
 SHARED = Path(__file__).parents[2] / "../shared/golden/mxnet"
 GOLDEN = sorted(path.name.removesuffix("-symbol.json") for path in SHARED.glob("*-symbol.json"))

@@ -18,7 +18,8 @@ from tests.support.errors import error_of
 from torch import Tensor
 
 from tench.errors import TenchError
-from tench.weights.mxnet_params import is_params, read_params
+from tench.weights.mxnet_params import read_params
+from tench.weights.recognise import is_params
 
 V1, V2, V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 CPU, GPU, PINNED, SHARED_MEMORY = 1, 2, 3, 5

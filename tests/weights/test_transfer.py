@@ -9,7 +9,8 @@ from tench.compat import import_timm, import_torchvision
 from tench.data.table import Classes
 from tench.errors import TenchError
 from tench.models import create
-from tench.weights.transfer import Start, head_layers, load_start
+from tench.weights.known import Start
+from tench.weights.transfer import head_layers, load_start
 
 models: Any = import_torchvision().models
 timm: Any = import_timm()

@@ -1,4 +1,4 @@
-"""`tench info`: describe a source."""
+"""`tench info`: describe a source, or a file of weights."""
 
 import dataclasses
 import json
@@ -11,11 +11,13 @@ from tench.flags import Flag
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Info:
-    """Describe a source: layout, splits, counts, classes, image sizes, and what was left out.
+    """Describe a source: layout, splits, counts, classes, image sizes, and what was left out. Or describe weights: the
+    program that wrote them, their network, and what can be done with them.
 
     Examples:
 
         tench info ~/tiny-imagenet-200
+        tench info resnet50.h5
         tench info ~/flowers --preview flowers.png --recipe mine.yaml
     """
 
@@ -26,7 +28,7 @@ class Info:
 
     source: Annotated[str, Flag(metavar="SOURCE", positional=True)]
     """The dataset: a path, digits or synthetic. A path is a folder, an archive, a file, or a pattern such as
-    'train-{0000..0127}.tar'."""
+    'train-{0000..0127}.tar'. Or a run, or weights of any program."""
     with_: Annotated[tuple[str, ...], Flag(name="with", metavar="SOURCE", repeated=True)] = ()
     """Another source to merge with SOURCE. Classes are matched by id. May be given several times."""
     reading: SourceOptions = NO_OPTIONS
@@ -39,7 +41,8 @@ class Info:
     else the default settings."""
     json: bool = False
     """Print one JSON object. Keys: layout, classes, splits (images, bytes), exif, fingerprint, notes, tree, examples,
-    left_out."""
+    left_out; for weights: system, arch, fits, tensors, parameters, layout, num_classes, classes, image_size, channels,
+    problem, uses."""
 
 
 def run(arguments: list[str]) -> int:
@@ -47,10 +50,13 @@ def run(arguments: list[str]) -> int:
     from tench.data.info import brief_notes, describe
     from tench.data.source import open_source
     from tench.errors import UsageError, counted
-    from tench.files import size_text
+    from tench.files import size_text, user_path
+    from tench.weights.recognise import is_weights
 
     if asked.recipe and not asked.preview:
         raise UsageError("--recipe only applies to --preview. Add --preview FILE.png, or leave --recipe out.")
+    if not asked.with_ and is_weights(user_path(asked.source)):
+        return _describe_weights(asked)
     dataset = open_source((asked.source, *asked.with_), asked.reading, boxes=asked.boxes)
     if asked.preview:
         from tench.training.fit import default_recipe
@@ -86,6 +92,40 @@ def run(arguments: list[str]) -> int:
     if asked.preview:
         print(f"  preview: {asked.preview}")
     return 0
+
+
+def _describe_weights(asked: Info) -> int:
+    from tench.errors import UsageError
+    from tench.weights.describe import weights_info
+
+    if asked.preview or asked.boxes or asked.reading != NO_OPTIONS:
+        raise UsageError(f"{asked.source} contains weights, so only --json applies.")
+    found = weights_info(asked.source)
+    if asked.json:
+        print(json.dumps(found.to_json()))
+        return 0
+    print(f"{found.path}: weights of {found.system}")
+    print(f"  network     {found.arch or 'not named in the file'}")
+    if found.fits:
+        print(f"  may fit     {', '.join(found.fits[:_MAX_FITS])}{', ...' if len(found.fits) > _MAX_FITS else ''}")
+    print(f"  tensors     {found.tensors:,}, {found.parameters:,} parameters")
+    if found.layout:
+        print(f"  layout      {found.layout}")
+    if found.image_size:
+        print(f"  images      {found.image_size} px, {found.channels} channel{'' if found.channels == 1 else 's'}")
+    if found.num_classes:
+        names = list(found.classes.names[:_MAX_NAMES]) if found.classes and not found.classes.numbered else ["numbers"]
+        more = ", ..." if names != ["numbers"] and found.num_classes > _MAX_NAMES else ""
+        print(f"  classes     {found.num_classes:,}: {'; '.join(names)}{more}")
+    if found.problem:
+        print(f"  problem     {found.problem}")
+    if found.uses:
+        print("  use         " + "\n              ".join(found.uses))
+    return 0
+
+
+_MAX_FITS, _MAX_NAMES = 8, 5
+"""Networks and classes that are printed."""
 
 
 def _orientation(found: dict[str, Any]) -> str:

@@ -178,12 +178,14 @@ class PadCrop:
 class EvalView:
     """The usual evaluation view: the shorter side resized to `resize`, then the centre of size x size.
 
-    Equals torchvision's Resize and CenterCrop of a Pillow image pixel for pixel, antialiasing included.
+    squash: resize both sides to `resize`, which changes the aspect ratio. Equals torchvision's Resize and CenterCrop of
+    a Pillow image pixel for pixel, antialiasing included.
     """
 
     size: int
     resize: int
     interpolation: Interpolation = "bilinear"
+    squash: bool = False
 
     num_draws = 0
     alternates = False
@@ -200,7 +202,9 @@ class EvalView:
 
     def cut(self, image: Picture) -> Image:
         """The view of an image: (size, size, C), possibly read-only."""
-        height, width = with_shorter(self.resize, image.height, image.width)
+        height = width = self.resize
+        if not self.squash:
+            height, width = with_shorter(self.resize, image.height, image.width)
         top, left = round((height - self.size) / 2), round((width - self.size) / 2)  # half to even, as torchvision
         if (height, width) == (image.height, image.width):
             return image.part(top, left, self.size, self.size)

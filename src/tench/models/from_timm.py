@@ -33,7 +33,7 @@ def knows(arch: str) -> bool:
 
 def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE) -> nn.Module:
     """The named network with fresh weights. Raises timm's errors, and ValueError if patches do not cover the image."""
-    require_as_made(options, *_OPTIONS)
+    require_as_made(options, *_OPTIONS, "norm_eps")
     timm: Any = import_timm()
     given: dict[str, Any] = {"pretrained": False, "num_classes": num_classes, "in_chans": channels}
     given |= {name: getattr(options, field) for field, name in _OPTIONS.items() if getattr(options, field) is not None}
@@ -52,6 +52,10 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int, option
                 field = next(field for field, name in _OPTIONS.items() if name == refused)
                 raise OptionError(f"has no {field} in timm") from error
             del given[refused]
+    if options.norm_eps is not None:
+        for module in network.modules():
+            if isinstance(module, nn.LayerNorm):
+                module.eps = options.norm_eps
     embedding: Any = next((module for module in network.modules() if isinstance(module, timm.layers.PatchEmbed)), None)
     if embedding is not None and not embedding.dynamic_img_pad:
         patch = embedding.patch_size[0]

@@ -13,6 +13,8 @@ NAME = "torchvision"
 FITS_STEM = True
 
 _RGB = 3
+WITH_AUXILIARY = ("googlenet", "inception_v3")
+"""Networks with auxiliary heads, which are left out here."""
 _OPTIONS = {"dropout": "dropout", "drop_path": "stochastic_depth_prob"}
 _OWN_DEPTH = ("swin_", "maxvit_")
 """Their constructors set stochastic_depth_prob and do not accept another value."""
@@ -40,7 +42,7 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int, option
     largest_rate = asked.pop("drop_path", None) if arch.startswith(_OWN_DEPTH) else None
     models: Any = import_torchvision().models
     given: dict[str, Any] = {}
-    if arch in ("googlenet", "inception_v3"):
+    if arch in WITH_AUXILIARY:
         # torchvision warns if init_weights is not given; True is the published initialisation.
         given = {"aux_logits": False, "init_weights": True}
     elif arch.startswith("vit_"):

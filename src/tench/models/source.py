@@ -26,6 +26,8 @@ class ModelOptions:
     """Probability of skipping a residual branch for an image (stochastic depth, arXiv:1603.09382)."""
     strides: tuple[int, ...] | None = None
     """Five strides, of the stem and the stages after it; only edgeai's networks have this option."""
+    norm_eps: float | None = None
+    """The constant in the layer norms of timm's networks, which transformers sets differently."""
     blurpool: bool = False
     """A fixed blur before convolutions of stride 2, for any network (`blurpool`)."""
 

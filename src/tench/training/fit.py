@@ -28,7 +28,7 @@ from tench.models import stem_note
 from tench.models.own_network import OwnNetwork, checked_network, is_own
 from tench.own_code import errors_name
 from tench.progress import messages_shown
-from tench.run import BAD_IMAGES, CHECKPOINT, RECIPE, Run, environment, remembered_data
+from tench.run import BAD_IMAGES, CHECKPOINT, Run, environment, remembered_data
 from tench.training.callbacks import Callback, require_callbacks
 from tench.training.duration import Duration
 from tench.training.freezing import Freezing
@@ -73,6 +73,7 @@ from tench.training.stopping import stop_signals
 from tench.training.tensorboard import tensorboard
 from tench.weights.images import Recorder
 from tench.weights.own import ModelCard
+from tench.weights.recognise import RECIPE
 from tench.weights.start import load_start, starting_weights
 
 _LESS_MEMORY = (

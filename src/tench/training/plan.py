@@ -29,6 +29,7 @@ from tench.input.views import IMAGENET_MEAN, IMAGENET_STD, EvalView, PadCrop, Vi
 from tench.machine import has_bf16
 from tench.models import stem_note
 from tench.models.airbench import Airbench
+from tench.models.fingerprints import fit_hint
 from tench.models.meta import dry_run
 from tench.models.own_network import is_own
 from tench.models.registry import name_in_source, source_of
@@ -233,7 +234,10 @@ def _arch(model: Model, start: Start | None) -> str:
     if start is None:
         return AUTO_ARCH
     if start.arch is None:
-        raise UsageError(f"{start.source}: the file does not name the network of its weights. Name it with -a ARCH.")
+        hint = fit_hint(start.state)
+        raise UsageError(
+            f"{start.source}: the file does not name the network of its weights.{hint} Name it with -a ARCH."
+        )
     return start.arch
 
 

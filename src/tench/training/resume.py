@@ -6,12 +6,13 @@ from typing import Any
 
 from tench.errors import UsageError, counted
 from tench.files import shell_command, write_text
-from tench.run import RECIPE, Run
+from tench.run import Run
 from tench.training.duration import Duration
 from tench.training.plan import Data, per_channel
 from tench.training.recipe import Recipe, Resolved
 from tench.training.recipe_file import load_resolved
 from tench.training.schedule import freeze_step, learning_rate, num_epochs, total_steps
+from tench.weights.recognise import RECIPE
 
 _AUTO = "auto"
 

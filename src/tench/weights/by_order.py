@@ -8,7 +8,7 @@ of another network is refused. If two layers of the same shape are swapped, only
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from tench.errors import counted
 from tench.models.source import NetworkSource
-from tench.weights.transfer import Start
+from tench.weights.known import Start
 
+_SYSTEMS = {"nnabla": "NNabla", "gluon": "Gluon"}
 _COUNTER = "num_batches_tracked"
 
 
@@ -40,10 +41,11 @@ def layers_of(state: Mapping[str, Tensor]) -> list[Layer]:
     ]
 
 
-def state_in_order(network: nn.Module, layers: Sequence[Layer]) -> dict[str, Tensor]:
+def state_in_order(network: nn.Module, layers: Sequence[Layer], *, free: Collection[str] = ()) -> dict[str, Tensor]:
     """The tensors under a network's names.
 
-    A 1x1 convolution may stand for a linear layer. Raises ValueError with the first difference.
+    A 1x1 convolution may stand for a linear layer. free: layers of the network whose shapes are not compared. Raises
+    ValueError with the first difference.
     """
     ours = layers_of(network.state_dict())
     state: dict[str, Tensor] = {}
@@ -57,7 +59,7 @@ def state_in_order(network: nn.Module, layers: Sequence[Layer]) -> dict[str, Ten
             expected = own.tensors[role].shape
             if tensor.shape != expected and _is_one_pixel(tensor.shape, expected):
                 tensor = tensor.reshape(expected)
-            if tensor.shape != expected:
+            if tensor.shape != expected and own.name not in free:
                 raise ValueError(
                     f"{theirs.name}.{role} has shape {tuple(tensor.shape)}, but {own.name}.{role}, in the same place, "
                     f"has {tuple(expected)}"
@@ -99,6 +101,7 @@ def start_in_order(
         return Start(
             state=state,
             source=str(path),
+            system=_SYSTEMS[system.NAME],
             arch=f"{system.NAME}:{name}",
             num_classes=num_classes,
             channels=3,

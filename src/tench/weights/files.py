@@ -17,26 +17,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tench.errors import PassingError, TenchError
+from tench.errors import PassingError, TenchError, some
 from tench.files import complete_file
 from tench.plain import require_file, shown
-
-SAFETENSORS = ".safetensors"
+from tench.weights.recognise import SAFETENSORS
 
 _AVERAGES = ("state_dict_ema", "model_ema", "average")
 """Keys of a running average of the weights in files from timm, torchvision's script and our own checkpoints. These
 programs validate the average, so it is used instead of the weights stored with it."""
-_WRAPPERS = ("state_dict", "model", "model_state", "network")
+_WRAPPERS = ("state_dict", "model", "model_state", "network", "net")
 """Keys under which trainers store the weights; the first one found is used."""
+_LIGHTNING = "pytorch-lightning_version"
+"""The key of a Lightning checkpoint. Its weights include what the LightningModule has beside the network."""
 _WRAPPING = ("module.", "_orig_mod.")
 """Prefixes that torch's parallel wrappers, averages and compiler add to all names, or to all names of one part
 (pytorch/examples wraps only the features of AlexNet and VGG in a DataParallel)."""
-_HOLDING = ("model.",)
-"""Prefixes of all names that come from a module around the network."""
+_HOLDING = ("model.", "net.", "network.")
+"""Prefixes of all names that come from a module around the network, such as a LightningModule."""
 _SMALL_BYTES, _MAX_INFLATION = 2**28, 10
 """Up to this size, and this factor of the file's size, a claim is believed. Weights compress by much less."""
 _COUNTER = "n_averaged"
 """The counter that torch.optim.swa_utils.AveragedModel stores with the weights."""
+_DICTS: list[tuple[Any, str]] = [
+    (dict, f"{package}.utilities.parsing.AttributeDict")
+    for package in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric")
+]
+"""Classes that are read as plain dictionaries, so that their packages are not needed."""
 _GLOBAL = re.compile(r"GLOBAL (\S+)")
 _UNPICKLER = re.compile(r"WeightsUnpickler error:\s*(.+)")
 
@@ -45,20 +51,23 @@ _UNPICKLER = re.compile(r"WeightsUnpickler error:\s*(.+)")
 class StateFile:
     """The content of a weights file. state: on the CPU, floats as fp32. arch: the name that the file gives the network.
 
-    choice: if the file has both weights and their average, a sentence that says which of the two is used.
+    notes: what was chosen or left out, one sentence each.
     """
 
     state: dict[str, Tensor]
     arch: str | None
-    choice: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_state(path: Path) -> StateFile:
     """The weights in a file, without wrappers and prefixes. Raises TenchError if the file has none."""
     content: Any = read_safetensors(path) if path.suffix == SAFETENSORS else _read_pytorch(path)
     arch = content.get("arch") if isinstance(content, Mapping) else None
-    inner, choice = _unwrapped(content)
-    return StateFile(as_float32(_bare(inner, path)), arch if isinstance(arch, str) else None, choice)
+    inner, notes = _unwrapped(content)
+    if isinstance(content, Mapping) and _LIGHTNING in content and _is_state(inner):
+        inner, left_out = _network_of_lightning(inner)
+        notes += [f"Left out, because they are not part of the network: {some(left_out)}."] if left_out else []
+    return StateFile(as_float32(_bare(inner, path)), arch if isinstance(arch, str) else None, tuple(notes))
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -146,7 +155,8 @@ def _read_pytorch(path: Path) -> Any:
     try:
         # torchvision's and timm's training scripts store their options, an argparse.Namespace, with the weights.
         # Creating one runs no code from the file.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        # Lightning stores the options of a module in a subclass of dict.
+        with torch.serialization.safe_globals([argparse.Namespace, *_DICTS]):
             return load_pickle(path)
     except TenchError:
         raise
@@ -163,10 +173,10 @@ def _read_pytorch(path: Path) -> Any:
         ) from error
 
 
-def _unwrapped(content: Any) -> tuple[Any, str | None]:
+def _unwrapped(content: Any) -> tuple[Any, list[str]]:
     """The content of a trainer's nested dictionaries, and a sentence on the choice if they contain weights and an
     average."""
-    choice = None
+    notes = []
     seen: set[int] = set()
     while isinstance(content, Mapping) and id(content) not in seen:  # a dictionary may contain itself
         seen.add(id(content))
@@ -176,9 +186,22 @@ def _unwrapped(content: Any) -> tuple[Any, str | None]:
         if key is None:
             break
         if average and weights:
-            choice = f"The file has weights ({weights}) and their running average ({average}); the average is used."
+            both = f"weights ({weights}) and their running average ({average})"
+            notes.append(f"The file has {both}; the average is used.")
         content = content[key]
-    return content, choice
+    return content, notes
+
+
+def _network_of_lightning(state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], list[str]]:
+    """The weights of a LightningModule's network, and the names of its other tensors: of losses and metrics.
+
+    If none of the usual attributes holds the network, or several do, everything is returned.
+    """
+    holders = [prefix for prefix in _HOLDING if any(name.startswith(prefix) for name in state)]
+    if len(holders) != 1:
+        return state, []
+    network = {name: tensor for name, tensor in state.items() if name.startswith(holders[0])}
+    return network, [name for name in state if name not in network]
 
 
 def _is_state(value: Any) -> bool:

@@ -13,13 +13,15 @@ from tench.arguments import checked_arguments
 from tench.data.table import Classes
 from tench.errors import UsageError
 from tench.files import is_there, user_path
+from tench.models.fingerprints import fit_hint
 from tench.models.own_network import OwnNetwork
 from tench.models.source import AS_MADE
 from tench.weights import own
+from tench.weights.known import Start
 from tench.weights.own import Classifier, ModelCard
 from tench.weights.plain_state import completed
+from tench.weights.recognise import CARD, is_folder_of_weights
 from tench.weights.start import PUBLISHED, published_hint, starting_weights
-from tench.weights.transfer import Start
 
 _log = logging.getLogger("tench")
 
@@ -62,9 +64,9 @@ def load(
     path = user_path(text)
     if not is_there(path):
         raise UsageError(f"{text}: no such run directory or weights file.{published_hint(text)}")
-    if path.is_dir() or any(is_there(path.with_name(name)) for name in (own.WEIGHTS, own.CARD)):
+    if is_folder_of_weights(path):
         if arch is not None:
-            raise UsageError(f"{text}: its {own.CARD} names its network. Leave arch out.")
+            raise UsageError(f"{text}: its {CARD} names its network. Leave arch out.")
         return own.load(text, device, model=model, trust_code=trust_code)
     if model is not None:
         raise UsageError(f"{text}: model= is for a run of your own network. Name the network of this file with arch=.")
@@ -82,7 +84,8 @@ def whole_weights(name: str, arch: str | None) -> Start:
         start = completed(start.state, start.arch, name, start.notes)
     if start.arch is None:
         raise UsageError(
-            f"{name}: the file does not name its network. Add -a ARCH; tench models PATTERN lists the names."
+            f"{name}: the file does not name its network.{fit_hint(start.state)} Add -a ARCH; tench models "
+            "PATTERN lists the names."
         )
     return start
 
@@ -109,6 +112,7 @@ def card_of(start: Start) -> ModelCard:
         channels=start.channels,
         image_size=start.image_size,
         eval_resize=start.eval_resize,
+        squash=start.squash,
         interpolation=start.interpolation,
         mean=start.mean,
         std=start.std,

@@ -29,12 +29,12 @@ from tench.models.mxnet.graph import VARIABLE, Graph, read_graph
 from tench.models.mxnet.symbol import SymbolNetwork, build_symbol, images_of
 from tench.models.source import NetworkSource
 from tench.weights.by_order import Layer, layers_of, num_outputs, start_in_order, state_in_order, with_counters
+from tench.weights.known import Start, imagenet_input
 from tench.weights.mxnet_params import read_params
-from tench.weights.transfer import Start, imagenet_input
+from tench.weights.recognise import SYMBOL
 
 _log = logging.getLogger("tench")
 
-SYMBOL = "-symbol.json"
 _ROLES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_var": "running_var"}
 _USUAL = "224 299 28 32 256 227 331 384 240 260 288 300 320 380 448 512 192 160 128 112 96 64 56 48 40"
 _SIZES = tuple(map(int, _USUAL.split()))
@@ -74,6 +74,7 @@ def read_mxnet(path: Path, arch: str | None = None) -> Start:
     return Start(
         state=dict(module.state_dict()),
         source=str(params),
+        system="Gluon" if is_gluon else "MXNet",
         arch=name or SymbolNetwork.ARCH,
         graph=None if name else graph,
         num_classes=network.num_classes,

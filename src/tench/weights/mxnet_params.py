@@ -46,12 +46,6 @@ _TYPES: dict[int, type[np.generic]] = {
 _ZIP = b"PK\x03\x04"
 
 
-def is_params(path: Path) -> bool:
-    """Whether a file begins like MXNet's `.params`."""
-    with path.open("rb") as file:
-        return file.read(16) == struct.pack("<QQ", _MAGIC, 0)
-
-
 def read_params(path: Path) -> dict[str, Tensor]:
     """The arrays of a `.params` file under the names in it (`arg:fc1_weight`), in its order; floats as fp32.
 

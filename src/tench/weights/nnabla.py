@@ -10,8 +10,8 @@ from tench.errors import TenchError, UsageError, nearest
 from tench.models import nnabla
 from tench.models.source import NetworkSource
 from tench.weights.by_order import Layer, start_in_order
+from tench.weights.known import Start, imagenet_input
 from tench.weights.nnabla_h5 import layers_of_h5, read_h5
-from tench.weights.transfer import Start, imagenet_input
 
 
 def read_nnabla(path: Path, arch: str | None = None) -> Start:

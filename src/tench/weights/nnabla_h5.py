@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from tench.data.files.apart import answer_of
-from tench.data.formats.hdf5 import CHILD, MAGIC, require_h5py
+from tench.data.formats.hdf5 import CHILD, require_h5py
 from tench.errors import TenchError, some
 from tench.files import complete_file
 from tench.plain import shown
@@ -52,12 +52,6 @@ class Parameter:
     def role(self) -> str:
         """W, b, gamma, beta, mean or var."""
         return self.name.rpartition("/")[2]
-
-
-def is_h5(path: Path) -> bool:
-    """Whether a file begins like HDF5."""
-    with path.open("rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
 
 
 def read_h5(path: Path) -> list[Parameter]:

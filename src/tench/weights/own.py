@@ -30,12 +30,11 @@ from tench.models.own_network import OwnNetwork, checked_network, create_own, is
 from tench.models.source import AS_MADE, ModelOptions
 from tench.own_code import is_object, trusted
 from tench.plain import read_json, typed
-from tench.weights.files import SAFETENSORS, complete_safetensors, read_safetensors
+from tench.weights.files import complete_safetensors, read_safetensors
 from tench.weights.images import IMAGES
 from tench.weights.prediction import Guess, Prediction, Predictions
+from tench.weights.recognise import CARD, GRAPH, SAFETENSORS, WEIGHTS
 from tench.weights.test_time import at_test_time, test_time_view
-
-WEIGHTS, CARD, GRAPH = "best.safetensors", "model.json", "symbol.json"
 
 NOT_FINITE = "the network's logits are not finite (NaN or infinity): its weights or its input range are wrong"
 """Why an image has no answer."""
@@ -89,6 +88,8 @@ class ModelCard:
     std: tuple[float, ...]
     channel_order: Literal["rgb", "bgr"] = "rgb"
     """Order of the channels in the network's input, and of mean and std."""
+    squash: bool = False
+    """Whether both sides of an image are resized to eval_resize, which changes its aspect ratio."""
     exif: Exif = "ignore"
     """Whether the EXIF orientation of images is applied. If a card lacks this value, the training ignored the
     orientation."""
@@ -106,7 +107,9 @@ class ModelCard:
     @property
     def view(self) -> EvalView:
         """The view of an image that the network sees."""
-        return EvalView(size=self.image_size, resize=self.eval_resize, interpolation=self.interpolation)
+        return EvalView(
+            size=self.image_size, resize=self.eval_resize, interpolation=self.interpolation, squash=self.squash
+        )
 
     @property
     def test_view(self) -> EvalView:
@@ -327,7 +330,7 @@ def save(folder: Path, module: nn.Module, card: ModelCard) -> None:
     """Write weights and then the card into a folder, each file completely or not at all."""
     from safetensors.torch import save_file
 
-    state = {name: _copied(tensor) for name, tensor in module.state_dict().items()}
+    state = {name: plain_copy(tensor) for name, tensor in module.state_dict().items()}
     with complete_safetensors(folder / WEIGHTS) as part:
         save_file(state, part)
     if card.graph is not None:
@@ -335,7 +338,7 @@ def save(folder: Path, module: nn.Module, card: ModelCard) -> None:
     write_text(folder / CARD, json.dumps(card.to_json(), indent=1) + "\n")
 
 
-def _copied(tensor: torch.Tensor) -> torch.Tensor:
+def plain_copy(tensor: torch.Tensor) -> torch.Tensor:
     """A copy of a tensor on the CPU. safetensors refuses tensors that share memory, as those of timm's CoaT do.
 
     Shared tensors are written once per name, so that programs that do not know about the sharing can read them.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tench.compat import import_timm, import_torchvision
 from tench.errors import TenchError, UsageError
 from tench.models import edgeai, from_timm, from_torchvision, gluon, nnabla
+from tench.models.fingerprints import fit_hint
 from tench.models.info import usual_dry_run
 from tench.models.meta import dry_run
 from tench.models.mxnet import source as mxnet
@@ -21,8 +22,10 @@ from tench.models.registry import name_in_source, source_of
 from tench.weights import mxnet as mxnet_weights
 from tench.weights import nnabla as nnabla_weights
 from tench.weights.by_order import Layer, layers_of, state_in_order, with_counters
+from tench.weights.known import Start, imagenet_input
 from tench.weights.own import differences, first_of
-from tench.weights.transfer import Start, head_layers, imagenet_input
+from tench.weights.recognise import SYMBOL
+from tench.weights.transfer import has_own_names, head_layers, in_order_note
 
 
 def completed(state: Mapping[str, Tensor], arch: str, source: str, notes: tuple[str, ...] = ()) -> Start:
@@ -82,20 +85,22 @@ def _under_names_of(
     network: nn.Module, state: dict[str, Tensor], layers: Sequence[Layer], arch: str, source: str
 ) -> tuple[dict[str, Tensor], str | None]:
     """The state under the network's names, and a note if its own names were of no help."""
-    expected = network.state_dict()
+    expected, given = network.state_dict(), state
     state = state | with_counters(network, state)  # counters are missing in files from old versions of PyTorch
     problems = differences(expected, state)
     if not problems:
         return state, None
-    if len(state.keys() & expected.keys()) <= len(expected) // 2:
+    if has_own_names(state, expected):
         try:
             found = state_in_order(network, layers)
         except ValueError as error:
             problems = [str(error)]
         else:
-            note = f"{source} has names of its own; its tensors are matched to {arch} by order and shape."
-            return found, note
-    raise TenchError(f"{source}: its weights do not fit {arch}: {first_of(problems)}. Name their network with --arch.")
+            return found, in_order_note(source, arch)
+    raise TenchError(
+        f"{source}: its weights do not fit {arch}: {first_of(problems)}.{fit_hint(given)} Name their network with "
+        "--arch."
+    )
 
 
 def _preprocessing(arch: str, image_size: int) -> dict[str, Any]:
@@ -107,7 +112,7 @@ def _preprocessing(arch: str, image_size: int) -> dict[str, Any]:
     if source == gluon.NAME:
         return mxnet_weights.gluon_input(image_size)
     if source == mxnet.NAME:
-        raise UsageError(f"{arch}: pass the symbol file of the checkpoint, NAME{mxnet_weights.SYMBOL}.")
+        raise UsageError(f"{arch}: pass the symbol file of the checkpoint, NAME{SYMBOL}.")
     if source == edgeai.NAME and name.endswith("_bgr"):
         return common | {"channel_order": "bgr", "mean": common["mean"][::-1], "std": common["std"][::-1]}
     if source == from_timm.NAME:

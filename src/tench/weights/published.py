@@ -20,7 +20,7 @@ from tench.errors import TenchError, UsageError, nearest, some
 from tench.models.registry import source_of
 from tench.printable import unguarded
 from tench.weights.files import as_float32, reason_of
-from tench.weights.transfer import Start
+from tench.weights.known import Start
 
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 """Heads of torchvision's googlenet and inception_v3 that are used only in training; `create` leaves them out."""
@@ -55,6 +55,7 @@ def torchvision_weights(name: str) -> Start:
     return Start(
         state=as_float32(state),
         source=source,
+        system="torchvision",
         arch=_arch("torchvision", arch),
         classes=Classes.of(imagenet(), names_of(imagenet())),
         num_classes=len(weights.meta["categories"]),
@@ -97,6 +98,7 @@ def timm_weights(name: str) -> Start:
     return Start(
         state=as_float32(network.state_dict()),
         source=source,
+        system="timm",
         arch=_arch("timm", arch),
         classes=_timm_classes(config.num_classes),
         num_classes=config.num_classes or None,

@@ -11,15 +11,17 @@ from tench.files import is_there, user_path
 from tench.models.info import usual_dry_run
 from tench.models.registry import source_of
 from tench.weights import own
-from tench.weights.files import SAFETENSORS, StateFile, read_state, require_readable
-from tench.weights.mxnet import SYMBOL, read_mxnet
-from tench.weights.mxnet_params import is_params
+from tench.weights.files import StateFile, read_state, require_readable
+from tench.weights.hugging_face import Config, read_hugging_face, renamed
+from tench.weights.known import Start
+from tench.weights.mxnet import read_mxnet
 from tench.weights.nnabla import read_nnabla
-from tench.weights.nnabla_h5 import is_h5
 from tench.weights.plain_state import completed
 from tench.weights.published import timm_weights, torchvision_weights
+from tench.weights.recognise import CARD, CONFIG, PARAMS, SAFETENSORS, SYMBOL, hub_folder, is_h5, is_params
 from tench.weights.renaming import as_torchvision
-from tench.weights.transfer import Start, load_start
+from tench.weights.timm_folder import ARCHITECTURE, read_timm
+from tench.weights.transfer import load_start
 
 __all__ = ["Start", "load_start", "starting_weights"]
 
@@ -32,8 +34,9 @@ def starting_weights(name: str, arch: str | None = None) -> Start:
     name: a run directory, or its weights or checkpoint; a PyTorch state dict (.pth, .pt, .pth.tar, .ckpt, .bin,
     .safetensors), also wrapped as trainers do; torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1; timm:resnet50,
     timm:resnet50.a1_in1k. A file from another trainer has only weights, and maybe the name of the network. NNabla's
-    .h5, or MXNet's NAME-symbol.json or .params. arch: the network of such a file, which completes what is known about
-    it. Raises UsageError for an unknown name, TenchError if the weights cannot be read or downloaded.
+    .h5, or MXNet's NAME-symbol.json or .params. A folder of the Hugging Face hub, of transformers or timm, or the
+    weights in it. arch: the network of such a file, which completes what is known about it. Raises UsageError for an
+    unknown name, TenchError if the weights cannot be read or downloaded.
     """
     if name == "needed":
         raise UsageError("This recipe starts from trained weights. Add --weights RUN, FILE or timm:NAME.")
@@ -44,7 +47,11 @@ def starting_weights(name: str, arch: str | None = None) -> Start:
     path = user_path(name)
     if not is_there(path):
         raise UsageError(f"{name}: no such file or run directory.{published_hint(name)}")
-    card_path = path.with_name(own.CARD)
+    if (folder := hub_folder(path)) is not None:
+        _require_no_arch(name, arch)
+        config = Config(folder / CONFIG)
+        return read_timm(folder, config) if ARCHITECTURE in config else read_hugging_face(folder, config)
+    card_path = path.with_name(CARD)
     if path.is_dir() or (path.suffix == SAFETENSORS and is_there(card_path)):
         _require_no_arch(name, arch)
         state, card = own.read(path)
@@ -58,12 +65,12 @@ def starting_weights(name: str, arch: str | None = None) -> Start:
     found = read_state(path)
     if found.arch is not None and is_there(card_path) and (card := own.read_card(path.parent)).arch == found.arch:
         _require_no_arch(name, arch)
-        return dataclasses.replace(_of_card(found.state, card, name), notes=_notes(found.choice))
-    found = dataclasses.replace(found, state=as_torchvision(found.state))
+        return dataclasses.replace(_of_card(found.state, card, name), notes=found.notes)
+    found = dataclasses.replace(found, state=renamed(as_torchvision(found.state)))
     if arch is not None:
-        return completed(found.state, arch, name, _notes(found.choice))
-    arch, whose = _network_of(found)
-    return Start(state=found.state, source=name, arch=arch, notes=_notes(found.choice, whose))
+        return completed(found.state, arch, name, found.notes)
+    arch, *whose = _network_of(found)
+    return Start(state=found.state, source=name, arch=arch, notes=(*found.notes, *whose))
 
 
 def _require_no_arch(name: str, arch: str | None) -> None:
@@ -80,19 +87,21 @@ def _reader(path: Path) -> Callable[[Path, str | None], Start] | None:
         raise UsageError(f"{path}: MXNet's symbol file must be called NAME{SYMBOL}, with NAME-0000.params next to it.")
     if is_h5(path):
         return read_nnabla
-    return read_mxnet if path.name.endswith(SYMBOL) or path.suffix == ".params" or is_params(path) else None
+    return read_mxnet if path.name.endswith(SYMBOL) or path.suffix == PARAMS or is_params(path) else None
 
 
 def _of_card(state: dict[str, Tensor], card: own.ModelCard, source: str) -> Start:
     return Start(
         state=state,
         source=source,
+        system="tench",
         arch=card.arch,
         classes=card.classes,
         num_classes=len(card.classes),
         channels=card.channels,
         image_size=card.image_size,
         eval_resize=card.eval_resize,
+        squash=card.squash,
         interpolation=card.interpolation,
         mean=card.mean,
         std=card.std,
@@ -102,24 +111,24 @@ def _of_card(state: dict[str, Tensor], card: own.ModelCard, source: str) -> Star
     )
 
 
-def _network_of(found: StateFile) -> tuple[str | None, str | None]:
-    """(name for `create`, note) of the network that a file names without saying which library the name is from.
+def _network_of(found: StateFile) -> tuple[str | None, *tuple[str, ...]]:
+    """(name for `create`, notes) of the network that a file names without saying which library the name is from.
 
     If several networks have this name, the one whose parameter names match the file is chosen, else the first.
     """
     called = found.arch
     if called is None:
-        return None, None
+        return (None,)
     archs: list[str] = []
     for arch in (called, f"timm:{called}", f"edgeai:{called}"):
         if _is_known(arch) and source_of(arch) not in map(source_of, archs):
             archs.append(arch)
     if len(archs) < 2:
-        return (archs[0] if archs else None), None
+        return (archs[0] if archs else None,)
     theirs = _names(found.state)
     arch = next((arch for arch in archs if _names_in(arch) == theirs), archs[0])
     if arch == archs[0]:
-        return arch, None
+        return (arch,)
     return arch, f"The file calls its network {called}; the names of its weights match {arch}."
 
 
@@ -131,10 +140,6 @@ def _names_in(arch: str) -> set[str]:
 def _names(state: Mapping[str, Tensor]) -> set[str]:
     """The names without counters, which files from old versions of PyTorch lack."""
     return {name for name in state if not name.endswith(".num_batches_tracked")}
-
-
-def _notes(*notes: str | None) -> tuple[str, ...]:
-    return tuple(note for note in notes if note is not None)
 
 
 def _is_known(arch: str) -> bool:

@@ -3,12 +3,11 @@
 All weights must fit, except those that depend on the dataset. The head depends on the classes: it is kept if they are
 the same, else reinitialised. The first convolution depends on the images: its weights are summed for grey images, and
 reinitialised if the stem was adapted to small images. Nothing else is skipped, so a file for another network is an
-error, not a silently worse start.
+error, not a silently worse start. A state dict with names of its own is matched by the order of its layers.
 """
 
-import dataclasses
 import itertools
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -17,56 +16,16 @@ from torch import Tensor, nn
 
 from tench.data.table import Classes
 from tench.errors import TenchError
-from tench.input.resampling import Interpolation
-from tench.input.views import IMAGENET_MEAN, IMAGENET_STD, usual_resize
 from tench.models import from_timm
-from tench.models.mxnet.graph import Graph
+from tench.models.fingerprints import fit_hint
 from tench.models.registry import source_of
-from tench.models.source import ModelOptions
 from tench.models.stem import LARGEST_FITTED, first_conv
+from tench.weights.by_order import layers_of, state_in_order
+from tench.weights.known import Start
 from tench.weights.own import differences, first_of
 
 _ANY_SIZE = (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 """Layers whose weights do not depend on the image size, in nearly every network."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Start:
-    """Weights to fine-tune, and what is known about them; None means unknown.
-
-    state: on the CPU, floats as fp32. source: their origin, for messages. arch: a name for `create`. classes: of the
-    head; matched to those of a dataset by id, never by display name. The other fields describe the network's input in
-    the units of a recipe: mean and std of pixels scaled to 0..1; image_size and eval_resize in pixels. options: those
-    the network was created with. graph: of a network that only MXNet's symbol describes. notes: how an ambiguous file
-    was read, one sentence each.
-    """
-
-    state: dict[str, Tensor]
-    source: str
-    arch: str | None = None
-    classes: Classes | None = None
-    num_classes: int | None = None
-    channels: int | None = None
-    image_size: int | None = None
-    eval_resize: int | None = None
-    interpolation: Interpolation | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    channel_order: str | None = None
-    options: ModelOptions | None = None
-    graph: Graph | None = None
-    notes: tuple[str, ...] = ()
-
-
-def imagenet_input(image_size: int) -> dict[str, Any]:
-    """The usual preprocessing of networks for ImageNet, as fields of `Start`."""
-    return {
-        "eval_resize": usual_resize(image_size),
-        "interpolation": "bilinear",
-        "mean": IMAGENET_MEAN,
-        "std": IMAGENET_STD,
-        "channel_order": "rgb",
-    }
 
 
 def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> list[str]:
@@ -80,8 +39,9 @@ def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> 
             f"{start.source}: its network is known only from MXNet's symbol file. Such a network can be used with "
             "tench evaluate and tench predict, but not trained."
         )
-    expected, state = module.state_dict(), dict(start.state)
-    fitted = [_fit_head(module, state, expected, start, classes), _fit_first_conv(module, state, expected)]
+    expected = module.state_dict()
+    state, by_order = _by_our_names(module, start, arch, classes)
+    fitted = [by_order, _fit_head(module, state, expected, start, classes), _fit_first_conv(module, state, expected)]
     for name, tensor in expected.items():
         if name.endswith(".num_batches_tracked"):  # missing in files from old versions of PyTorch
             state.setdefault(name, tensor)
@@ -92,6 +52,32 @@ def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> 
         )
     module.load_state_dict(state)
     return [*start.notes, *(note for note in fitted if note is not None)]
+
+
+def _by_our_names(module: nn.Module, start: Start, arch: str, classes: Classes) -> tuple[dict[str, Tensor], str | None]:
+    """The state under the module's names, and a note if its own names were of no help."""
+    state = dict(start.state)
+    if not has_own_names(state, module.state_dict()):
+        return state, None
+    first = first_conv(module)
+    fitted = [*head_layers(module, len(classes)), *([first[0]] if first else [])]
+    try:
+        return state_in_order(module, layers_of(state), free=fitted), in_order_note(start.source, arch)
+    except ValueError:  # the caller reports the difference
+        return state, None
+
+
+def has_own_names(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
+    """Whether the names of most of a network's tensors are unknown to a state dict."""
+    return len(state.keys() & expected.keys()) <= len(expected) // 2
+
+
+def in_order_note(source: str, arch: str) -> str:
+    """The note on a match by order, which only an evaluation can confirm."""
+    return (
+        f"{source} has names of its own; its tensors are matched to {arch} by order and shape. Evaluate it on images "
+        "that you know."
+    )
 
 
 def head_layers(module: nn.Module, num_classes: int) -> list[str]:
@@ -204,6 +190,8 @@ def _remedy(module: nn.Module, state: dict[str, Tensor], expected: dict[str, Ten
         )
     if start.arch is not None and start.arch != arch:
         return f"The weights belong to {start.arch}: add -a {start.arch}."
+    if hint := fit_hint(start.state):
+        return f"{hint.strip()} Name the network that the weights belong to: -a ARCH."
     is_elsewhere = source_of(arch).NAME != from_timm.NAME and from_timm.knows(arch)
     timms = f", or timm's of the same name: -a timm:{arch}" if is_elsewhere else ""
     return f"Name the network that the weights belong to: -a ARCH{timms}."

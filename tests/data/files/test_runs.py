@@ -16,7 +16,7 @@ from tench.data.prepare.prepare import prepare
 from tench.data.source import open_source
 from tench.data.table import Dataset
 from tench.errors import TenchError
-from tench.weights.own import CARD, WEIGHTS
+from tench.weights.recognise import CARD, RECIPE, WEIGHTS
 
 
 def with_run(folder: Path, *run_folders: str, files: tuple[str, ...] = ("recipe.yaml", "environment.json")) -> Path:
@@ -43,7 +43,7 @@ ONLY_DATA = (("cat", "dog"), {"train": 6})
 
 def test_a_run_directory_is_recognised_by_files_that_a_run_writes() -> None:
     marks = {name for marks in names._RUNS for name in marks}
-    assert marks == {runs.RECIPE, runs.ENVIRONMENT, runs.CLASSES, WEIGHTS, CARD}
+    assert marks == {RECIPE, runs.ENVIRONMENT, runs.CLASSES, WEIGHTS, CARD}
 
 
 @pytest.mark.parametrize("places", [("runs/001",), ("runs/001", "runs/002", "runs/old/003"), ("first",), ("cat/run",)])

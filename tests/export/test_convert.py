@@ -9,7 +9,7 @@ from tests.support.errors import error_of
 from tests.weights.test_nnabla import written
 
 from tench.compat import import_torchvision
-from tench.weights.convert import convert_weights
+from tench.export.convert import convert_weights
 from tench.weights.create import create_model
 from tench.weights.load import load
 from tench.weights.nnabla_h5 import read_h5

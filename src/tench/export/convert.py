@@ -1,0 +1,223 @@
+"""Convert weights of other programs to a folder that tench uses like a run, and weights of tench for other programs."""
+
+import contextlib
+import dataclasses
+import logging
+import math
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from tench.arguments import checked_arguments
+from tench.data.formats.class_files import FILES, parse
+from tench.data.formats.wordnet import imagenet, names_of
+from tench.data.limits import LIMITS
+from tench.data.source import Source
+from tench.data.table import Classes
+from tench.errors import PassingError, TenchError, UsageError, counted
+from tench.evaluation.evaluate import evaluate
+from tench.export.as_library import as_library
+from tench.export.model_readme import README, readme
+from tench.export.to_timm import write_timm
+from tench.files import is_there, user_path
+from tench.models.from_torchvision import WITH_AUXILIARY
+from tench.weights import own
+from tench.weights.load import load
+from tench.weights.nnabla_h5 import Layout, converted, read_h5, write_h5
+from tench.weights.recognise import is_folder_of_weights, is_h5
+
+_log = logging.getLogger("tench")
+
+IMAGENET = "imagenet"
+Library = Literal["timm", "torchvision"]
+_H5 = ".h5"
+_OF_H5, _OF_LIBRARY, _OF_FOLDER = ("layout", "channels"), ("license",), ("arch", "classes", "verify", "to", "license")
+"""Arguments that only apply to one kind of destination."""
+_STATE = "model.pth"
+"""The file of torchvision's weights."""
+
+
+@checked_arguments()
+def convert_weights(
+    source: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    *,
+    arch: str | None = None,
+    classes: str | None = None,
+    to: Library | None = None,
+    verify: Source | None = None,
+    license: str | None = None,
+    layout: Layout | None = None,
+    channels: int | None = None,
+) -> Path:
+    """Convert weights from or for another program; returns the path of the result, which appears complete or not at
+    all.
+
+    source: a PyTorch state dict, a folder of the Hugging Face hub, NNabla's `.h5` or `.nnp`, MXNet's `NAME-symbol.json`
+    or `.params`; with `to`, also a run or published weights. dest: without a suffix, a new folder with the weights and
+    their preprocessing, which `load`, `evaluate`, `predict` and `Recipe.weights` use like a run; with the suffix `.h5`,
+    NNabla's file, for a source that is one too.
+
+    arch: the network, if neither the file's names nor its shapes determine it. classes: a file that lists the class
+    names in order, or "imagenet" for its 1000; None: those of the source, or else numbers.
+
+    to: write the folder for another library. timm: `timm.create_model("local-dir:DEST", pretrained=True)` reads it;
+    torchvision: model.pth, a state dict. Both have a model card, README.md. license: of the weights, for these files.
+
+    verify: labelled images to evaluate the weights on first; the result is logged. If they are no better than chance,
+    for example because the preprocessing or the order of the classes is wrong, nothing is written and TenchError is
+    raised. layout, channels: of the NNabla file: "nchw" or "nhwc", 3 or 4 input channels; None keeps them.
+
+    Raises UsageError for a destination that exists, for arguments without effect, and if the library has no network
+    with the same logits; TenchError if a file is damaged or does not fit the network.
+
+    >>> torch.save(tench.create_model("resnet18", num_classes=2, image_size=224).state_dict(), "resnet18.pth")
+    >>> folder = tench.convert_weights("resnet18.pth", "imported", arch="resnet18")
+    >>> tench.load(folder).card.image_size
+    224
+    """
+    text, target = os.fspath(source), user_path(os.fspath(dest))
+    if is_there(target):
+        raise UsageError(f"{target} exists. Remove it, or name a new destination.")
+    if target.suffix not in ("", _H5):
+        raise UsageError(f"{target} has the suffix {target.suffix}. Name a folder, or a file with the suffix {_H5}.")
+    given = {
+        "verify": verify,
+        "arch": arch,
+        "classes": classes,
+        "license": license,
+        "layout": layout,
+        "channels": channels,
+        "to": to,
+    }
+    kind = "an NNabla file" if target.suffix else f"a folder for {to or 'tench'}"
+    for name in _OF_FOLDER if target.suffix else (*_OF_H5, *(_OF_LIBRARY if to is None else ())):
+        if given[name] is not None:
+            raise UsageError(f"{name} has no effect if the destination is {kind}. Leave it out.")
+    if target.suffix:
+        _write_h5(_file(text), target, layout, channels)
+        return target
+    if to is None and is_folder_of_weights(user_path(text)):
+        raise UsageError(
+            f"{text} has tench's weights already. To write them for another library, add to: timm or torchvision."
+        )
+    classifier = _classifier(text, arch, classes)
+    if verify is not None:
+        _require_skill(classifier, verify)
+    with _complete_folder(target) as folder:
+        if to is None:
+            own.save(folder, classifier.module, classifier.card)
+        else:
+            _write_for(to, folder, classifier, license, target.name)
+    return target
+
+
+def _file(text: str) -> Path:
+    path = user_path(text)
+    if not is_there(path):
+        raise UsageError(f"{path}: no such file.")
+    return path
+
+
+def _write_h5(path: Path, target: Path, layout: Layout | None, channels: int | None) -> None:
+    if channels not in (None, 3, 4):
+        raise UsageError(f"channels must be 3 or 4, got {channels}.")
+    if not path.is_file() or not is_h5(path):
+        raise UsageError(f"{path} is not an NNabla parameter file. Only such a file can be written as {_H5}.")
+    try:
+        parameters = converted(read_h5(path), layout, channels)
+    except ValueError as error:
+        raise TenchError(f"{path}: {error}.") from error
+    write_h5(target, parameters)
+
+
+def _classifier(source: str, arch: str | None, classes: str | None) -> own.Classifier:
+    """The weights in their network, so that nothing is written unless they fit."""
+    classifier = load(source, "cpu", arch=arch)
+    if classes is None:
+        return classifier
+    named = _named_classes(classes, len(classifier.classes))
+    return dataclasses.replace(classifier, card=dataclasses.replace(classifier.card, classes=named))
+
+
+def _require_skill(classifier: own.Classifier, source: Source) -> None:
+    """Evaluate a classifier; raise TenchError if it is not clearly better than chance."""
+    found = evaluate(classifier, source)
+    _log.info(
+        "%s: top-1 %.2f%%, top-5 %.2f%% of %s.",
+        found.name,
+        100 * found.top1,
+        100 * found.top5,
+        counted(found.images, "image"),
+    )
+    chance = 1 / len(classifier.classes)
+    # Four standard deviations of the top-1 accuracy of a guess.
+    if found.top1 <= chance + 4 * math.sqrt(chance * (1 - chance) / found.images):
+        raise TenchError(
+            f"{classifier.source}: top-1 on {found.name} is {found.top1:.2%}, which is no better than chance. The "
+            "preprocessing, the order of the classes or the network is probably wrong. Nothing was written."
+        )
+
+
+def _write_for(library: Library, folder: Path, classifier: own.Classifier, licence: str | None, dest: str) -> None:
+    name, network = as_library(classifier, library)
+    if library == "timm":
+        write_timm(folder, name, network, classifier.card, licence)
+        use = f'import timm\n\nmodel = timm.create_model("local-dir:{dest}", pretrained=True)'
+    else:
+        torch.save({key: own.plain_copy(tensor) for key, tensor in network.state_dict().items()}, folder / _STATE)
+        extra = ", aux_logits=False" if name in WITH_AUXILIARY else ""
+        use = (
+            "import torch\nimport torchvision\n\n"
+            f'model = torchvision.models.get_model("{name}", num_classes={len(classifier.classes)}{extra})\n'
+            f'model.load_state_dict(torch.load("{dest}/{_STATE}"))'
+        )
+    (folder / README).write_text(readme(classifier, library, name, licence, use), "utf-8")
+
+
+@contextlib.contextmanager
+def _complete_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill in this block; it gets its name if the block succeeds, and is removed if not."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        beside.mkdir()
+    except OSError as error:
+        raise PassingError(f"{target} cannot be created ({error.strerror}).") from error
+    try:
+        yield beside
+        beside.rename(target)
+    except OSError as error:
+        raise PassingError(f"{target} cannot be written ({error.strerror}).") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _named_classes(asked: str, count: int) -> Classes:
+    """The classes that a user names for a number of outputs. Raises UsageError for another number of them."""
+    if asked == IMAGENET:
+        classes = Classes.of(imagenet(), names_of(imagenet()))
+    else:
+        path = user_path(asked)
+        if not path.is_file():
+            raise UsageError(f"{path}: no such file. classes is {IMAGENET!r} or a file that lists the classes.")
+        if path.stat().st_size > LIMITS.classes_bytes:
+            raise UsageError(f"{path} has {path.stat().st_size:,} bytes, too many for a list of classes.")
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise TenchError(f"{path} is not UTF-8 ({error}). Save it as UTF-8.") from error
+        classes = parse(text, str(path), path.name if path.name in FILES else _plain_name(path)).classes
+    if len(classes) != count:
+        raise UsageError(f"{asked} names {counted(len(classes), 'class')}, but the network has {count:,} outputs.")
+    return classes
+
+
+def _plain_name(path: Path) -> str:
+    """The name of a known file of classes with the suffix of this one."""
+    return {".csv": "categories.csv", ".json": "imagenet_class_index.json"}.get(path.suffix.lower(), "classes.txt")

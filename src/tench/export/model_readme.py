@@ -1,0 +1,105 @@
+"""The model card: README.md beside weights that are written for other programs, as the Hugging Face hub shows it."""
+
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+from typing import Any
+
+import yaml
+
+from tench.errors import counted
+from tench.files import is_there
+from tench.weights.own import Classifier, ModelCard
+from tench.weights.recognise import RECIPE
+
+README = "README.md"
+_MAX_CLASSES = 100
+"""Classes are listed up to this many."""
+
+
+def readme(classifier: Classifier, library: str, name: str, licence: str | None, use: str) -> str:
+    """The text of the card: what the weights are, how good they are, and on which data they were trained.
+
+    name: of the network in the library. use: Python code that loads it. What is unknown is left out.
+    """
+    card = classifier.card
+    head: dict[str, Any] = {"library_name": library} if library == "timm" else {}
+    head |= {"pipeline_tag": "image-classification", "tags": ["image-classification", library]}
+    head |= {"license": licence} if licence else {}
+    parts = [
+        f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
+        f"# {name}, {counted(len(card.classes), 'class')}",
+        f"{library}'s network `{name}` with weights that tench wrote.",
+        f"```python\n{use}\n```",
+        "## Input",
+        _table(_input(card)),
+    ]
+    if card.metrics:
+        parts += ["## Result", _table(_results(card))]
+    if card.trained_on:
+        parts += ["## Data", _table(_data(card.trained_on))]
+    if len(card.classes) <= _MAX_CLASSES and not card.classes.numbered:
+        parts += ["## Classes", "\n".join(_classes(card))]
+    if (recipe := _recipe(classifier)) is not None:
+        parts += ["## Recipe", f"```yaml\n{recipe.strip()}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(rows: list[tuple[str, object]]) -> str:
+    return "\n".join(["| | |", "|---|---|", *(f"| {label} | {value} |" for label, value in rows)])
+
+
+def _input(card: ModelCard) -> list[tuple[str, object]]:
+    side, resize = card.image_size, card.eval_resize
+    how = f"both sides to {resize} px" if card.squash else f"the shorter side to {resize} px"
+    is_bgr = card.channel_order == "bgr"
+    rows: list[tuple[str, object]] = [
+        ("images", f"{side} x {side} px, {'RGB' if card.channels == 3 else 'grey'}"),
+        ("resize", f"{how}, {card.interpolation}, antialiased" + ("; then crop the centre" if resize > side else "")),
+        ("mean", ", ".join(f"{value:.4g}" for value in (card.mean[::-1] if is_bgr else card.mean))),
+        ("std", ", ".join(f"{value:.4g}" for value in (card.std[::-1] if is_bgr else card.std))),
+    ]
+    if card.exif == "apply":
+        rows.append(("EXIF orientation", "applied before resizing"))
+    return rows
+
+
+def _results(card: ModelCard) -> list[tuple[str, object]]:
+    found = card.metrics
+    rows: list[tuple[str, object]] = [
+        (f"validation {name}", f"{found[key]:.2%}")
+        for key, name in (("top1", "top-1"), ("top5", "top-5"))
+        if key in found
+    ]
+    rows += [("validation loss", f"{found['loss']:.4f}")] if "loss" in found else []
+    rows += [("epoch", found["epoch"])] if "epoch" in found else []
+    if card.test_time != "none":
+        rows.append(("test-time augmentation", f"{card.test_time}, which tench used for these numbers"))
+    return rows
+
+
+def _data(trained_on: dict[str, Any]) -> list[tuple[str, object]]:
+    """The name of the data without its folder, which belongs to the machine."""
+    source = trained_on.get("source", "")
+    names = [PurePath(one).name for one in ([source] if isinstance(source, str) else source)]
+    rows: list[tuple[str, object]] = [("dataset", ", ".join(names))]
+    for key, label in (
+        ("layout", "layout"),
+        ("fingerprint", "fingerprint"),
+        ("val_fingerprint", "fingerprint of the validation data"),
+        ("val_fraction", "fraction held out for validation"),
+    ):
+        if trained_on.get(key):
+            rows.append((label, trained_on[key]))
+    return rows
+
+
+def _classes(card: ModelCard) -> Iterator[str]:
+    for index, (class_id, name) in enumerate(zip(card.classes.ids, card.classes.names, strict=True)):
+        yield f"{index}. {class_id}" + (f" ({name})" if name != class_id else "")
+
+
+def _recipe(classifier: Classifier) -> str | None:
+    """The recipe of the run, if the weights are those of a run."""
+    place = Path(classifier.source)
+    path = (place if place.is_dir() else place.parent) / RECIPE
+    return path.read_text("utf-8") if is_there(path) else None

@@ -1,0 +1,144 @@
+"""Describe a file of weights: which program wrote it, which network it is for, and what can be done with it."""
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tench.arguments import checked_arguments
+from tench.data.table import Classes
+from tench.errors import TenchError, UsageError
+from tench.files import is_there, shell_command, user_path
+from tench.models.fingerprints import nearest_archs
+from tench.weights.known import Start
+from tench.weights.mxnet_params import read_params
+from tench.weights.nnabla_h5 import layout_of, read_h5
+from tench.weights.recognise import PARAMS, is_h5, is_params, is_weights
+from tench.weights.start import starting_weights
+
+_STATISTICS = re.compile(r"(running_mean|running_var|num_batches_tracked|moving_mean|moving_var|[./](mean|var))$")
+"""Names of tensors that are not trained."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WeightsInfo:
+    """What a file of weights is; None where it is unknown.
+
+    >>> torch.save(tench.create_model("resnet18", num_classes=1000, image_size=224).state_dict(), "resnet18.pth")
+    >>> found = tench.weights_info("resnet18.pth")
+    >>> found.system, found.parameters, "resnet18" in found.fits
+    ('PyTorch', 11689512, True)
+    """
+
+    path: str
+    system: str
+    """The program that wrote it: tench, PyTorch, transformers, timm, NNabla, MXNet or Gluon."""
+    arch: str | None
+    """The network, as `create_model` accepts it."""
+    fits: tuple[str, ...]
+    """If the network is unknown, those whose tensors have the same names and shapes, or else the same shapes in
+    order. They need not compute the same."""
+    tensors: int
+    parameters: int
+    """Number of trained values, without running averages."""
+    layout: str | None
+    """nchw or nhwc, for NNabla's files."""
+    num_classes: int | None
+    classes: Classes | None
+    image_size: int | None
+    """Side of the square images, pixels."""
+    channels: int | None
+    problem: str | None
+    """Why the weights cannot be used, if so."""
+    uses: tuple[str, ...]
+    """Commands that can use the file."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The values for JSON; of the classes their names."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return values | {"classes": None if self.classes is None else list(self.classes.names)}
+
+
+@checked_arguments()
+def weights_info(path: str | os.PathLike[str]) -> WeightsInfo:
+    """Describe a run, a folder or a file of weights.
+
+    Raises UsageError if it is none, TenchError if it is damaged.
+    """
+    text = os.fspath(path)
+    place = user_path(text)
+    if not is_there(place):
+        raise UsageError(f"{text}: no such file or folder.")
+    if not is_weights(place):
+        raise UsageError(f"{text} does not contain weights that tench can read.")
+    known, problem = _start_of(text)
+    raw = _raw(place) if known is None or known.system == "NNabla" else None
+    start = known or Start(state={}, source=text, system=raw.system if raw else "PyTorch")
+    sizes = {name: tensor.numel() for name, tensor in start.state.items()} if raw is None else raw.sizes
+    return WeightsInfo(
+        path=text,
+        system=start.system,
+        arch=start.arch,
+        fits=tuple(nearest_archs(start.state)) if start.arch is None else (),
+        tensors=len(sizes),
+        parameters=sum(size for name, size in sizes.items() if not _STATISTICS.search(name)),
+        layout=raw.layout if raw else None,
+        num_classes=start.num_classes,
+        classes=start.classes,
+        image_size=start.image_size,
+        channels=start.channels,
+        problem=problem,
+        uses=() if problem else tuple(_uses(text, start)),
+    )
+
+
+def _start_of(name: str) -> tuple[Start | None, str | None]:
+    """The weights, or the reason why they cannot be used although the file is readable."""
+    try:
+        return starting_weights(name), None
+    except TenchError as error:
+        if _raw(user_path(name)) is None:
+            raise
+        return None, str(error)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Raw:
+    """The content of a file whose network may be unknown. sizes: the number of values by name."""
+
+    system: str
+    sizes: dict[str, int]
+    layout: str | None = None
+
+
+def _raw(path: Path) -> _Raw | None:
+    """The content of a parameter file of NNabla or MXNet; None for other files."""
+    if not path.is_file():
+        return None
+    if is_h5(path):
+        parameters = read_h5(path)
+        try:
+            layout = layout_of(parameters)
+        except ValueError:  # no batch norm
+            layout = None
+        return _Raw(system="NNabla", sizes={one.name: one.values.size for one in parameters}, layout=layout)
+    if path.suffix == PARAMS or is_params(path):
+        return _Raw(system="MXNet", sizes={name: tensor.numel() for name, tensor in read_params(path).items()})
+    return None
+
+
+def _uses(path: str, start: Start) -> Iterator[str]:
+    """Commands that can use the weights."""
+    named = () if start.num_classes is not None else ("-a", start.arch or "ARCH")
+    if start.graph is None:
+        yield f"tench train SOURCE {shell_command('--weights', path, *named)}"
+    yield f"{shell_command('tench', 'evaluate', path, *named)} SOURCE"
+    yield f"{shell_command('tench', 'predict', path, *named)} IMAGE"
+    if start.system != "tench":
+        yield f"{shell_command('tench', 'weights', path, *named)} DEST"
+    if start.system == "NNabla":
+        yield f"{shell_command('tench', 'weights', path)} OUT.h5 --layout nchw|nhwc --channels 3|4"
+    elif start.graph is None:
+        yield f"{shell_command('tench', 'weights', path, *named)} DEST --to timm|torchvision"

@@ -1,0 +1,54 @@
+"""Weights, and what is known about them: what every reader of weights returns."""
+
+import dataclasses
+from typing import Any
+
+from torch import Tensor
+
+from tench.data.table import Classes
+from tench.input.resampling import Interpolation
+from tench.input.views import IMAGENET_MEAN, IMAGENET_STD, usual_resize
+from tench.models.mxnet.graph import Graph
+from tench.models.source import ModelOptions
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Start:
+    """Weights to fine-tune, and what is known about them; None means unknown.
+
+    state: on the CPU, floats as fp32. source: their origin, for messages. system: the program that wrote them. arch: a
+    name for `create`. classes: of the head; matched to those of a dataset by id, never by display name. The other
+    fields describe the network's input in the units of a recipe: mean and std of pixels scaled to 0..1; image_size and
+    eval_resize in pixels; squash: both sides of an image are resized to eval_resize. options: those the network was
+    created with. graph: of a network that only MXNet's symbol describes. notes: how an ambiguous file was read, one
+    sentence each.
+    """
+
+    state: dict[str, Tensor]
+    source: str
+    system: str = "PyTorch"
+    arch: str | None = None
+    classes: Classes | None = None
+    num_classes: int | None = None
+    channels: int | None = None
+    image_size: int | None = None
+    eval_resize: int | None = None
+    squash: bool = False
+    interpolation: Interpolation | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    channel_order: str | None = None
+    options: ModelOptions | None = None
+    graph: Graph | None = None
+    notes: tuple[str, ...] = ()
+
+
+def imagenet_input(image_size: int) -> dict[str, Any]:
+    """The usual preprocessing of networks for ImageNet, as fields of `Start`."""
+    return {
+        "eval_resize": usual_resize(image_size),
+        "interpolation": "bilinear",
+        "mean": IMAGENET_MEAN,
+        "std": IMAGENET_STD,
+        "channel_order": "rgb",
+    }

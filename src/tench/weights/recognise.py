@@ -1,0 +1,86 @@
+"""Recognise files and folders of weights by their names and first bytes, without PyTorch."""
+
+import struct
+import zipfile
+from pathlib import Path
+
+from tench.data.files.apart import answer_of
+from tench.data.formats.hdf5 import CHILD, MAGIC, require_h5py
+from tench.errors import TenchError
+from tench.files import is_there
+
+WEIGHTS, CARD, GRAPH, RECIPE = "best.safetensors", "model.json", "symbol.json", "recipe.yaml"
+"""In the folder of a run or of converted weights."""
+CONFIG = "config.json"
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+"""The weights beside config.json in a folder of the Hugging Face hub, the preferred name first."""
+SAFETENSORS, SYMBOL, PARAMS = ".safetensors", "-symbol.json", ".params"
+
+_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""The first bytes of torch.save's files before PyTorch 1.6."""
+_PARAMS_MAGIC = struct.pack("<QQ", 0x112, 0)
+
+
+def is_weights(path: Path) -> bool:
+    """Whether a path is a run, a folder of weights, or a file of weights; False for images and for other files."""
+    if path.is_dir():
+        return is_folder_of_weights(path) or hub_folder(path) is not None
+    if not path.is_file():
+        return False
+    if path.name.endswith((SAFETENSORS, SYMBOL, PARAMS)):
+        return True
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return any(name.endswith("/data.pkl") or name == _NNP_VERSION for name in archive.namelist())
+        return _begins_with(path, _LEGACY) or is_params(path) or (is_h5(path) and _is_of_nnabla(path))
+    except (OSError, zipfile.BadZipFile, TenchError):  # whoever reads it as images reports the problem
+        return False
+
+
+_NNP_VERSION = "nnp_version.txt"
+
+
+def is_nnp(path: Path) -> bool:
+    """Whether a file is NNabla's `.nnp`, a zip archive."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return _NNP_VERSION in archive.namelist()
+
+
+def is_h5(path: Path) -> bool:
+    """Whether a file begins like HDF5."""
+    return _begins_with(path, MAGIC)
+
+
+def is_params(path: Path) -> bool:
+    """Whether a file begins like MXNet's `.params`."""
+    return _begins_with(path, _PARAMS_MAGIC)
+
+
+def is_folder_of_weights(path: Path) -> bool:
+    """Whether a path means weights of tench: a run, a folder of converted weights, or a file in one."""
+    folder = path if path.is_dir() else path.parent
+    return any(is_there(folder / name) for name in (WEIGHTS, CARD))
+
+
+def hub_folder(path: Path) -> Path | None:
+    """The folder of the Hugging Face hub that a path means: the folder itself, or that of the weights in it."""
+    folder = path if path.is_dir() else path.parent
+    if not (path.is_dir() or path.name in HUB_FILES) or not is_there(folder / CONFIG) or is_there(folder / CARD):
+        return None
+    names = [*HUB_FILES, *(f"{name}.index.json" for name in HUB_FILES)]
+    return folder if any(is_there(folder / name) for name in names) else None
+
+
+def _begins_with(path: Path, magic: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic
+
+
+def _is_of_nnabla(path: Path) -> bool:
+    """Whether an HDF5 file has NNabla's attributes, so that it has no images."""
+    require_h5py(str(path))
+    listed = answer_of(CHILD, ["list-attributes", str(path)], str(path), num_bytes=path.stat().st_size)
+    return any({"index", "need_grad"} <= one["attributes"].keys() for one in listed)

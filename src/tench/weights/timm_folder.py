@@ -1,0 +1,101 @@
+"""Read timm's folder of a trained network: config.json beside model.safetensors, as on the Hugging Face hub."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tench.compat import import_timm
+from tench.data.table import Classes
+from tench.errors import TenchError, UsageError, counted
+from tench.models import from_timm
+from tench.models.registry import source_of
+from tench.plain import shown
+from tench.weights.files import read_state
+from tench.weights.hugging_face import Config, weights_file
+from tench.weights.known import Start
+
+ARCHITECTURE = "architecture"
+"""The key of config.json that only timm writes."""
+_CROPS = ("center", "squash")
+_POOL = "global_pool"
+_ARGUMENTS = ("img_size", "in_chans", "num_classes", _POOL)
+"""The arguments of a network that tench can represent."""
+_DROPPED = "drop_rate"
+"""The end of the names of arguments that only matter in training."""
+
+
+def read_timm(folder: Path, config: Config) -> Start:
+    """The weights in a folder, with the preprocessing that its config.json describes.
+
+    Raises UsageError for a network or a setting that we do not have, TenchError if a file is damaged.
+    """
+    arch = config.get(ARCHITECTURE, str)
+    if not from_timm.knows(arch):
+        raise UsageError(f"{config.path}: timm has no network {arch!r}.")
+    arguments = config.get("model_args", dict[str, Any], {})
+    unknown = sorted(name for name in arguments if name not in _ARGUMENTS and not name.endswith(_DROPPED))
+    if not _has_usual_pool(arch, arguments.get(_POOL)):
+        unknown.append(_POOL)
+    if unknown:
+        raise UsageError(f"{config.path}: model_args has {', '.join(unknown)}, which tench does not support.")
+    described = config.inside("pretrained_cfg")
+    channels, height, width = described.get("input_size", tuple[int, int, int], (3, 224, 224))
+    size, channels = arguments.get("img_size", height), arguments.get("in_chans", channels)
+    if size not in (height, [height, width]) or height != width:
+        raise UsageError(f"{config.path}: images of {height} x {width} px (img_size {shown(size)}) are not supported.")
+    crop = described.get("crop_mode", str, "center")
+    if crop not in _CROPS:
+        raise UsageError(f"{config.path}: crop_mode is {shown(crop)}. Only {' and '.join(_CROPS)} are supported.")
+    interpolation = described.get("interpolation", str, "bicubic")
+    if interpolation not in ("bilinear", "bicubic"):
+        raise UsageError(f"{config.path}: interpolation is {shown(interpolation)}. tench has bilinear and bicubic.")
+    num_classes = config.get("num_classes", int, described.get("num_classes", int, 1000))
+    path = weights_file(folder)
+    found = read_state(path)
+    return Start(
+        state=found.state,
+        source=str(path),
+        system="timm",
+        arch=arch if source_of(arch).NAME == from_timm.NAME else f"{from_timm.NAME}:{arch}",
+        classes=_classes(config, described, num_classes),
+        num_classes=num_classes,
+        channels=channels,
+        image_size=height,
+        eval_resize=math.floor(height / described.get("crop_pct", float, 0.875)),
+        squash=crop == "squash",
+        interpolation=interpolation,
+        mean=described.get("mean", tuple[float, ...], (0.485, 0.456, 0.406)),
+        std=described.get("std", tuple[float, ...], (0.229, 0.224, 0.225)),
+        channel_order="rgb",
+        notes=found.notes,
+    )
+
+
+def _has_usual_pool(arch: str, pool: object) -> bool:
+    """Whether a kind of pooling is the one that the network has anyway; None is."""
+    if pool is None:
+        return True
+    timm: Any = import_timm()
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        try:
+            return str(timm.create_model(arch, global_pool=str(pool))) == str(timm.create_model(arch))
+        except Exception:  # each network has its own error for a pooling that it does not have
+            return False
+
+
+def _classes(config: Config, described: Config, num_classes: int) -> Classes | None:
+    """The classes of label_names, which are their ids, and label_descriptions; None if there are none."""
+    holder = config if "label_names" in config else described
+    ids = holder.get("label_names", tuple[str, ...] | dict[str, str], ())
+    if isinstance(ids, dict):
+        ids = tuple(ids.get(str(index), str(index)) for index in range(num_classes))
+    if not ids:
+        return None
+    if len(ids) != num_classes:
+        raise TenchError(
+            f"{config.path}: label_names has {counted(len(ids), 'name')}, but num_classes is {num_classes:,}."
+        )
+    described_as = holder.get("label_descriptions", dict[str, str], {})
+    return Classes.of(list(ids), [described_as.get(one, one) for one in ids])

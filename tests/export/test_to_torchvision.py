@@ -1,0 +1,85 @@
+"""State dicts for torchvision, and the model card beside them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from tests.export.test_to_timm import written
+from tests.support.errors import error_of
+
+from tench.compat import import_torchvision
+from tench.export.convert import convert_weights
+from tench.weights.load import load
+
+models: Any = import_torchvision().models
+
+
+@pytest.mark.parametrize(
+    ("arch", "theirs"), [("resnet18", "resnet18"), ("timm:resnet18", "resnet18"), ("mobilenetv2_100", "mobilenet_v2")]
+)
+def test_torchvision_loads_the_state_dict_and_gives_equal_logits(tmp_path: Path, arch: str, theirs: str) -> None:
+    ours = load(written(tmp_path / "run", arch, 128))
+    folder = convert_weights(tmp_path / "run", tmp_path / "out", to="torchvision")
+    network = models.get_model(theirs, num_classes=3).eval()
+    network.load_state_dict(torch.load(folder / "model.pth", weights_only=True))
+    images = torch.randn(2, 3, 128, 128)
+    with torch.inference_mode():
+        expected = ours.module(images)
+        torch.testing.assert_close(network(images), expected, rtol=0, atol=1e-5 * float(expected.std()))
+
+
+@pytest.mark.parametrize("to", ["timm", "torchvision"])
+def test_the_code_in_the_model_card_loads_the_weights(tmp_path: Path, to: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "run", "resnet18", 128)
+    text = (convert_weights(tmp_path / "run", tmp_path / "out", to=to) / "README.md").read_text()
+    code = text.partition("```python\n")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    found = names["model"].state_dict()
+    expected = load(tmp_path / "run").module.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_the_model_card_states_what_the_weights_are_and_how_good(tmp_path: Path) -> None:
+    facts = {
+        "source": "/home/me/secret/flowers",
+        "val": None,
+        "layout": "folder",
+        "fingerprint": "0123456789abcdef",
+        "val_fraction": 0.1,
+    }
+    metrics = {"epoch": 3, "top1": 0.875, "top5": 1.0, "loss": 0.5}
+    written(tmp_path / "run", "resnet18", 128, metrics=metrics, trained_on=facts)
+    (tmp_path / "run/recipe.yaml").write_text("training:\n  epochs: 3\n")
+    text = (convert_weights(tmp_path / "run", tmp_path / "out", to="timm", license="mit") / "README.md").read_text()
+    head = yaml.safe_load(text.split("---")[1])
+    assert (head["library_name"], head["license"]) == ("timm", "mit")
+    for line in (
+        "# resnet18, 3 classes",
+        "| images | 128 x 128 px, RGB |",
+        "| resize | the shorter side to 135 px, bilinear, antialiased; then crop the centre |",
+        "| validation top-1 | 87.50% |",
+        "| dataset | flowers |",
+        "| fingerprint | 0123456789abcdef |",
+        "1. n2 (bee)",
+        "  epochs: 3",
+    ):
+        assert line in text.splitlines()
+    assert "secret" not in text
+
+
+def test_what_is_unknown_is_left_out_of_the_model_card(tmp_path: Path) -> None:
+    written(tmp_path / "run", "resnet18", 128)
+    text = (convert_weights(tmp_path / "run", tmp_path / "out", to="torchvision") / "README.md").read_text()
+    assert [line for line in text.splitlines() if line.startswith("## ")] == ["## Input", "## Classes"]
+    assert "license" not in text
+
+
+def test_a_network_that_torchvision_does_not_have_is_refused(tmp_path: Path) -> None:
+    written(tmp_path / "run", "test_vit", 160)
+    text = error_of(convert_weights)(tmp_path / "run", tmp_path / "out", to="torchvision")
+    assert text == f"{tmp_path / 'run'}: torchvision has no network that computes the same as test_vit."
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,82 @@
+"""timm's folders, as timm itself writes them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.support.errors import error_of
+
+from tench.compat import import_timm
+from tench.weights.load import load
+
+timm: Any = import_timm()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A network for grey images and three classes, in the words of `timm.models.save_for_hf`."""
+    torch.manual_seed(0)
+    network = timm.create_model("test_resnet", num_classes=3, in_chans=1)
+    described = {"mean": (0.4,), "std": (0.2,), "interpolation": "bicubic", "crop_pct": 0.95, "crop_mode": "squash"}
+    timm.models.save_for_hf(
+        network,
+        tmp_path / "out",
+        model_config={
+            "label_names": ["n1", "n2", "n3"],
+            "label_descriptions": {"n1": "ant", "n2": "bee", "n3": "cat"},
+            "pretrained_cfg": described,
+        },
+        safe_serialization=True,
+    )
+    return tmp_path / "out"
+
+
+def test_the_logits_the_input_and_the_classes_are_timms(folder: Path) -> None:
+    found = load(folder)
+    theirs = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    images = torch.randn(2, 1, 160, 160)
+    with torch.inference_mode():
+        assert torch.equal(found.module(images), theirs(images))
+    expected = timm.data.resolve_data_config({}, model=theirs)
+    card = found.card
+    assert (card.channels, card.image_size, card.image_size) == expected["input_size"]
+    assert (card.mean, card.std) == (tuple(expected["mean"]), tuple(expected["std"]))
+    assert card.interpolation == expected["interpolation"]
+    assert (card.eval_resize, card.squash) == (168, True)
+    assert (card.classes.ids, card.classes.names) == (("n1", "n2", "n3"), ("ant", "bee", "cat"))
+
+
+def test_the_path_of_its_weights_means_the_folder(folder: Path) -> None:
+    assert load(folder / "model.safetensors").card == load(folder).card
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"architecture": "resnet51"}, "timm has no network 'resnet51'."),
+        ({"model_args": {"act_layer": "gelu"}}, "model_args has act_layer, which tench does not support."),
+        ({"model_args": {"global_pool": "max"}}, "model_args has global_pool, which tench does not support."),
+        ({"label_names": ["one"]}, "label_names has 1 name, but num_classes is 3."),
+    ],
+)
+def test_what_tench_does_not_know_is_refused(folder: Path, change: dict[str, Any], message: str) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    assert error_of(load)(folder) == f"{folder / 'config.json'}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"crop_mode": "border"}, "crop_mode is 'border'. Only center and squash are supported."),
+        ({"interpolation": "nearest"}, "interpolation is 'nearest'. tench has bilinear and bicubic."),
+        ({"input_size": [1, 160, 200]}, "images of 160 x 200 px (img_size 160) are not supported."),
+    ],
+)
+def test_an_input_that_tench_does_not_have_is_refused(folder: Path, change: dict[str, Any], message: str) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["pretrained_cfg"] |= change
+    (folder / "config.json").write_text(json.dumps(config))
+    assert error_of(load)(folder) == f"{folder / 'config.json'}: {message}"
