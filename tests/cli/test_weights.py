@@ -52,5 +52,8 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert main(["weights", "w.h5", "out"]) == 1
     assert capsys.readouterr().err.startswith("tench weights: w.h5")
     assert main(["weights", "none.h5", "out"]) == 2
-    assert capsys.readouterr().err == "tench weights: none.h5: no such file.\n"
+    assert capsys.readouterr().err == (
+        "tench weights: none.h5: no such run directory or weights file. For weights that torchvision or timm publish, "
+        "use torchvision:NAME or timm:NAME.\n"
+    )
     assert sorted(os.listdir(tmp_path)) == ["w.h5", "whole.h5"]

@@ -1,10 +1,13 @@
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tests.support.errors import error_of
 from tests.weights.test_nnabla import written
 
@@ -77,7 +80,10 @@ def test_another_number_of_classes_is_refused(state: Path, tmp_path: Path) -> No
         ("out.pth", {}, "out.pth has the suffix .pth. Name a folder, or a file with the suffix .h5."),
         ("out.h5", {}, "w.pth is not an NNabla parameter file. Only such a file can be written as .h5."),
         ("out.h5", {"arch": "resnet18"}, "arch has no effect if the destination is an NNabla file. Leave it out."),
-        ("out", {"channels": 3}, "channels has no effect if the destination is a folder. Leave it out."),
+        ("out", {"channels": 3}, "channels has no effect if the destination is a folder for tench. Leave it out."),
+        ("out", {"license": "mit"}, "license has no effect if the destination is a folder for tench. Leave it out."),
+        ("out", {"to": "timm", "layout": "nchw"}, "no effect if the destination is a folder for timm. Leave it out."),
+        ("out.h5", {"to": "timm"}, "to has no effect if the destination is an NNabla file. Leave it out."),
         ("w.pth", {}, "w.pth exists. Remove it, or name a new destination."),
         ("out", {"arch": "resnet34"}, "Name their network with --arch."),
     ],
@@ -88,6 +94,48 @@ def test_what_cannot_be_converted_is_refused_and_nothing_is_left(
     text = error_of(convert_weights)(state, tmp_path / dest, **given)
     assert text.endswith(message)
     assert os.listdir(tmp_path) == ["w.pth"]
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    """22 small images, 20 of them of the class cat."""
+    rng = np.random.default_rng(0)
+    for name, count in (("ant", 1), ("cat", 20), ("dog", 1)):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for index in range(count):
+            pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{index}.png")
+    return tmp_path / "pets"
+
+
+@pytest.mark.parametrize(("favourite", "top1"), [(1, 20 / 22), (0, 1 / 22)])
+def test_weights_are_verified_on_images_before_anything_is_written(
+    state: Path, tmp_path: Path, pets: Path, favourite: int, top1: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The network always answers with the same class."""
+    caplog.set_level(logging.INFO, "tench")
+    values = torch.load(state, weights_only=True)
+    values["fc.weight"].zero_()
+    values["fc.bias"] = torch.eye(3)[favourite]
+    torch.save(values, state)
+    (tmp_path / "classes.txt").write_text("ant\ncat\ndog\n")
+    given: dict[str, Any] = {"arch": "resnet18", "classes": str(tmp_path / "classes.txt"), "verify": str(pets)}
+    if top1 > 0.5:
+        convert_weights(state, tmp_path / "out", **given)
+        assert any("top-1 90.91%, top-5 100.00% of 22 images." in message for message in caplog.messages)
+        return
+    text = error_of(convert_weights)(state, tmp_path / "out", **given)
+    assert f"top-1 on {pets} (train) is 4.55%, which is no better than chance." in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_of_tench_are_only_converted_for_another_library(state: Path, tmp_path: Path) -> None:
+    convert_weights(state, tmp_path / "out", arch="resnet18")
+    for source in (tmp_path / "out", tmp_path / "out/best.safetensors"):
+        text = error_of(convert_weights)(source, tmp_path / "again")
+        assert text == (
+            f"{source} has tench's weights already. To write them for another library, add to: timm or torchvision."
+        )
 
 
 def test_weights_that_are_not_finite_are_refused(state: Path, tmp_path: Path) -> None:

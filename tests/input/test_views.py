@@ -76,6 +76,18 @@ def test_the_evaluation_view_matches_torchvision_pixel_for_pixel(
             assert np.array_equal(ours, theirs), (height, width, size, resized)
 
 
+@pytest.mark.parametrize("interpolation", get_args(Interpolation))
+def test_a_squashing_view_matches_pillow_pixel_for_pixel(interpolation: Interpolation) -> None:
+    for height, width in SIZES:
+        for size, resized in ((32, 36), (31, 36), (64, 64)):
+            image = part(height, width)
+            view = EvalView(size=size, resize=resized, interpolation=interpolation, squash=True)
+            whole = Image.fromarray(image).resize((resized, resized), Image.Resampling[interpolation.upper()])
+            edge = round((resized - size) / 2)
+            theirs = np.asarray(whole)[edge : edge + size, edge : edge + size]
+            assert np.array_equal(rendered(view, image), theirs), (height, width, size, resized)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     height=st.integers(1, 90),

@@ -1,6 +1,8 @@
 import argparse
 import os
 import re
+import sys
+import types
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -12,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from tench.compat import import_torchvision
 from tench.errors import TenchError
 from tench.weights import files
 from tench.weights.files import as_float32, read_state
@@ -69,6 +72,16 @@ WRAPPED: dict[str, Callable[[dict[str, Tensor]], Any]] = {
     "a module around the network": lambda state: {
         "state_dict": {f"model.{name}": tensor for name, tensor in state.items()}
     },
+    "pytorch-cifar": lambda state: {
+        "net": {f"module.{name}": tensor for name, tensor in state.items()},
+        "acc": 93.0,
+        "epoch": 199,
+    },
+    "Lightning": lambda state: {
+        "pytorch-lightning_version": "2.6.6",
+        "state_dict": {f"net.{name}": tensor for name, tensor in state.items()},
+        "hyper_parameters": {"lr": 0.1},
+    },
     "one in another": lambda state: {"network": {"state_dict": state}},
 }
 
@@ -122,6 +135,39 @@ def test_without_an_average_by_name_the_weights_are_used(tmp_path: Path, network
 def test_wrappers_and_prefixes_are_removed(tmp_path: Path, network: nn.Module, trainer: str) -> None:
     torch.save(WRAPPED[trainer](network.state_dict()), tmp_path / "w.pth")
     assert_same(read_state(tmp_path / "w.pth").state, network.state_dict())
+
+
+def test_losses_and_metrics_in_a_checkpoint_of_lightning_are_left_out(tmp_path: Path, network: nn.Module) -> None:
+    state = {f"model.{name}": tensor for name, tensor in network.state_dict().items()}
+    state |= {"criterion.weight": torch.ones(3), "val_confusion.confmat": torch.zeros(3, 3, dtype=torch.int64)}
+    torch.save({"pytorch-lightning_version": "2.6.6", "state_dict": state}, tmp_path / "w.ckpt")
+    found = read_state(tmp_path / "w.ckpt")
+    assert_same(found.state, network.state_dict())
+    assert found.notes == (
+        "Left out, because they are not part of the network: criterion.weight, val_confusion.confmat.",
+    )
+
+
+def test_a_lightning_module_that_is_the_network_or_has_two_is_kept_whole(tmp_path: Path) -> None:
+    for state in ({"conv.weight": torch.ones(2)}, {"model.weight": torch.ones(2), "net.weight": torch.ones(2)}):
+        torch.save({"pytorch-lightning_version": "2.6.6", "state_dict": state}, tmp_path / "w.ckpt")
+        found = read_state(tmp_path / "w.ckpt")
+        assert_same(found.state, state)
+        assert found.notes == ()
+
+
+def test_the_options_of_an_older_lightning_module_need_no_lightning(tmp_path: Path, network: nn.Module) -> None:
+    """AttributeDict, a subclass of dict, is in the pickle by its name in Lightning."""
+    kind = type("AttributeDict", (dict,), {"__module__": "pytorch_lightning.utilities.parsing"})
+    module = types.ModuleType("pytorch_lightning.utilities.parsing")
+    module.AttributeDict = kind  # type: ignore[attr-defined]
+    packages = {"pytorch_lightning": module, "pytorch_lightning.utilities": module, module.__name__: module}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in packages:
+            patch.setitem(sys.modules, name, module)
+        content = {"state_dict": network.state_dict(), "hyper_parameters": kind(lr=0.1)}
+        torch.save(content, tmp_path / "w.ckpt")
+    assert_same(read_state(tmp_path / "w.ckpt").state, network.state_dict())
 
 
 def test_a_prefix_of_only_some_names_is_kept(tmp_path: Path) -> None:
@@ -306,3 +352,35 @@ def test_a_pipe_is_refused_without_reading_it(tmp_path: Path) -> None:
         with pytest.raises(TenchError) as refused:
             read_state(tmp_path / name)
         assert str(refused.value) == f"{tmp_path / name}: not a regular file. Name a file."
+
+
+@pytest.mark.filterwarnings("ignore")  # those of Lightning's own code
+def test_a_checkpoint_that_lightning_writes_gives_the_network(tmp_path: Path, network: nn.Module) -> None:
+    import_torchvision()  # Lightning imports it
+    import lightning
+
+    class Module(lightning.LightningModule):  # type: ignore[misc]
+        def __init__(self, lr: float) -> None:
+            super().__init__()
+            self.save_hyperparameters()
+            self.net: Any = network
+            self.criterion = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0]))
+            self.register_buffer("confusion", torch.zeros(2, 2))
+
+        def training_step(self, batch: Any, index: int) -> Any:
+            return self.criterion(self.net[1](self.net[0](batch[0]).mean(dim=(2, 3))), batch[1])
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=self.hparams.lr)
+
+        def train_dataloader(self) -> Any:
+            images = torch.utils.data.TensorDataset(torch.randn(4, 3, 6, 4), torch.arange(4) % 2)
+            return torch.utils.data.DataLoader(images, 4)
+
+    options: Any = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = lightning.Trainer(max_epochs=1, accelerator="cpu", default_root_dir=tmp_path, **options)
+    trainer.fit(Module(0.1))
+    trainer.save_checkpoint(tmp_path / "last.ckpt", weights_only=False)
+    found = read_state(tmp_path / "last.ckpt")
+    assert_same(found.state, network.state_dict())
+    assert found.notes == ("Left out, because they are not part of the network: confusion, criterion.weight.",)

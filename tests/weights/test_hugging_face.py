@@ -46,9 +46,9 @@ def as_transformers_holds_it(resnet: Any) -> dict[str, Tensor]:
         return nn.ModuleDict({"convolution": convolution, "normalization": normalization})
 
     def block(one: Any) -> nn.ModuleDict:
-        parts = {"layer": nn.ModuleList([layer(one.conv1, one.bn1), layer(one.conv2, one.bn2)])}
-        shortcut = {"shortcut": layer(*one.downsample)} if one.downsample is not None else {}
-        return nn.ModuleDict(shortcut | parts)
+        parts: dict[str, nn.Module] = {} if one.downsample is None else {"shortcut": layer(*one.downsample)}
+        parts["layer"] = nn.ModuleList([layer(one.conv1, one.bn1), layer(one.conv2, one.bn2)])
+        return nn.ModuleDict(parts)
 
     stages = [
         nn.ModuleDict({"layers": nn.ModuleList([block(one) for one in stage])})

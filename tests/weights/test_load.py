@@ -92,11 +92,12 @@ def test_the_error_about_a_wrong_file_of_a_run_names_the_run(run: Path, name: st
 
 
 def test_the_error_about_a_file_that_does_not_name_its_network_says_how_to_name_it(tmp_path: Path) -> None:
-    torch.save(models.resnet18(weights=None, num_classes=2).state_dict(), tmp_path / "w.pth")
+    torch.save(models.resnet34(weights=None, num_classes=2).state_dict(), tmp_path / "w.pth")
     with pytest.raises(UsageError) as refused:
         load(tmp_path / "w.pth")
     assert str(refused.value) == (
-        f"{tmp_path / 'w.pth'}: the file does not name its network. Add -a ARCH; tench models PATTERN lists the names."
+        f"{tmp_path / 'w.pth'}: the file does not name its network. Their names and shapes fit resnet34, "
+        "timm:resnet34. Add -a ARCH; tench models PATTERN lists the names."
     )
 
 

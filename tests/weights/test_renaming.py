@@ -53,6 +53,41 @@ def test_a_checkpoint_of_ti_with_torchvisions_layer_names_is_recognised_by_the_n
     assert all(torch.equal(tensor, module.state_dict()[name]) for name, tensor in network.state_dict().items())
 
 
+def as_pycls_holds_it(regnet: Any) -> dict[str, nn.Module]:
+    """torchvision's RegNet in the modules that pycls's class has."""
+
+    def block(one: Any) -> nn.ModuleDict:
+        parts = {"proj": one.proj[0], "bn": one.proj[1]} if one.proj is not None else {}
+        layers = {f"{key}{end}": getattr(one.f, key)[at] for key in "abc" for at, end in enumerate(("", "_bn"))}
+        return nn.ModuleDict(parts | {"f": nn.ModuleDict(layers)})
+
+    stem = nn.ModuleDict({"conv": regnet.stem[0], "bn": regnet.stem[1]})
+    stages = {
+        f"s{number}": nn.ModuleDict({f"b{place}": block(one) for place, one in enumerate(stage, 1)})
+        for number, stage in enumerate(regnet.trunk_output, 1)
+    }
+    return {"stem": stem, **stages}
+
+
+@pytest.mark.parametrize("holder", ["TI", "pycls"])
+@pytest.mark.parametrize("arch", ["regnetx400mf_x1", "regnetx800mf_x1"])
+def test_a_regnet_of_ti_or_pycls_gets_torchvisions_names(tmp_path: Path, arch: str, holder: str) -> None:
+    torch.manual_seed(0)
+    ours: Any = create(f"edgeai:{arch}", num_classes=5, image_size=64)
+    parts = as_pycls_holds_it(ours)
+    if holder == "TI":
+        theirs = nn.ModuleDict({"features": nn.ModuleDict(parts), "classifier": ours.fc})
+        content = {"arch": arch, "state_dict": theirs.state_dict()}
+    else:
+        theirs = nn.ModuleDict(parts | {"head": nn.ModuleDict({"fc": ours.fc})})
+        content = {"model_state": theirs.state_dict()}
+    torch.save(content, tmp_path / "best.pth")
+    found = starting_weights(str(tmp_path / "best.pth"))
+    assert found.arch == (f"edgeai:{arch}" if holder == "TI" else None)
+    assert found.state.keys() == ours.state_dict().keys()
+    assert all(torch.equal(found.state[name], tensor) for name, tensor in ours.state_dict().items())
+
+
 @pytest.mark.parametrize("arch", ["resnet18", "vgg11", "mobilenet_v2", "densenet121", "efficientnet_b0"])
 def test_torchvisions_own_names_are_unchanged(arch: str) -> None:
     with torch.device("meta"):

@@ -276,17 +276,25 @@ def test_weights_of_another_network_are_refused_with_its_name_and_nothing_is_loa
 
 def test_the_error_about_weights_of_an_unnamed_network_asks_for_its_name(theirs: nn.Module) -> None:
     module = create("resnet50", num_classes=3, image_size=96)
-    with pytest.raises(TenchError, match=r"fit resnet50: .+\. Name the network that the weights belong to: -a ARCH, "):
+    with pytest.raises(TenchError, match=r"fit resnet50: .+\. Their names and shapes fit .*resnet18, .+ -a ARCH\."):
         load_start(module, start(theirs, PETS), "resnet50", PETS)
 
 
-def test_the_error_also_suggests_timms_network_of_the_same_name() -> None:
+def test_weights_of_timms_network_of_the_same_name_are_refused_and_it_is_named() -> None:
     theirs = timm.create_model("efficientnet_b0", num_classes=3)
     module = create("efficientnet_b0", num_classes=3, image_size=96)
-    with pytest.raises(TenchError, match=r": -a ARCH, or timm's of the same name: -a timm:efficientnet_b0\.$"):
+    with pytest.raises(TenchError, match=r"Their names and shapes fit .*timm:efficientnet_b0.*: -a ARCH\.$"):
         load_start(module, start(theirs, PETS), "efficientnet_b0", PETS)
-    with pytest.raises(TenchError, match=r": -a ARCH\.$"):
-        load_start(create("timm:resnet18", num_classes=3, image_size=96), start(theirs, PETS), "timm:resnet18", PETS)
+
+
+def test_the_error_about_weights_that_no_known_network_has_asks_for_its_name() -> None:
+    weights = Start(state={"layer.weight": torch.zeros(3, 3)}, source="w.pth")
+    module = create("timm:resnet18", num_classes=3, image_size=96)
+    with pytest.raises(TenchError, match=r"Name the network that the weights belong to: -a ARCH\.$"):
+        load_start(module, weights, "timm:resnet18", PETS)
+    module = create("resnet18", num_classes=3, image_size=96)
+    with pytest.raises(TenchError, match=r": -a ARCH, or timm's of the same name: -a timm:resnet18\.$"):
+        load_start(module, weights, "resnet18", PETS)
 
 
 def test_a_head_with_different_inputs_is_reported_as_a_difference() -> None:
@@ -330,3 +338,38 @@ def test_every_order_of_the_classes_gives_the_logits_of_the_same_classes() -> No
         module = create("lenet", num_classes=3, image_size=28, channels=1)
         load_start(module, start(theirs, PETS), "lenet", Classes.of([PETS.ids[index] for index in order]))
         np.testing.assert_array_equal(logits(module, images), logits(theirs, images)[:, order])
+
+
+def with_names_of_its_own(network: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a network, in its order, with numbers for layers."""
+    owners: dict[str, str] = {}
+    found = {}
+    for name, tensor in network.state_dict().items():
+        owner, _, role = name.rpartition(".")
+        found[f"layer{owners.setdefault(owner, str(len(owners)))}.{role}"] = tensor
+    return found
+
+
+def test_weights_with_names_of_their_own_are_matched_by_order_and_get_a_new_head(theirs: nn.Module) -> None:
+    state = with_names_of_its_own(theirs)
+    for name, tensor in state.items():
+        if name.endswith("num_batches_tracked"):
+            tensor.fill_(7)
+    module = ours(5, channels=1)
+    notes = load_start(module, Start(state=state, source="w.pth"), "resnet18", Classes.numbered_to(5))
+    assert notes == [
+        "w.pth has names of its own; its tensors are matched to resnet18 by order and shape. Evaluate it on images "
+        "that you know.",
+        "Head (fc: 3 classes) reinitialised for 5 classes.",
+        "First convolution (conv1): weights summed over the 3 channels, for grey images.",
+    ]
+    counters = [name for name in module.state_dict() if name.endswith("num_batches_tracked")]
+    assert_same_but(module, theirs, "fc.weight", "fc.bias", "conv1.weight", *counters)
+
+
+def test_weights_whose_order_does_not_fit_either_are_refused(theirs: nn.Module) -> None:
+    state = with_names_of_its_own(theirs)
+    with pytest.raises(TenchError, match=r"the weights do not fit resnet34: conv1\.weight is missing, and 3"):
+        load_start(
+            create("resnet34", num_classes=3, image_size=96), Start(state=state, source="w.pth"), "resnet34", PETS
+        )

@@ -119,8 +119,8 @@ def _describe_weights(asked: Info) -> int:
         print(f"  classes     {found.num_classes:,}: {'; '.join(names)}{more}")
     if found.problem:
         print(f"  problem     {found.problem}")
-    if found.uses:
-        print("  use         " + "\n              ".join(found.uses))
+    for label, use in zip(["use", *[""] * len(found.uses)], found.uses, strict=False):
+        print(f"  {label:<11} {use}")
     return 0
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tench.data.table import Classes
 from tench.errors import TenchError
 from tench.models import from_timm
-from tench.models.fingerprints import fit_hint
+from tench.models.fingerprints import archs_like, fit_hint
 from tench.models.registry import source_of
 from tench.models.stem import LARGEST_FITTED, first_conv
 from tench.weights.by_order import layers_of, state_in_order
@@ -68,8 +68,8 @@ def _by_our_names(module: nn.Module, start: Start, arch: str, classes: Classes) 
 
 
 def has_own_names(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
-    """Whether the names of most of a network's tensors are unknown to a state dict."""
-    return len(state.keys() & expected.keys()) <= len(expected) // 2
+    """Whether a state dict has few of a network's names, nor all those of another network that we know."""
+    return len(state.keys() & expected.keys()) <= len(expected) // 2 and not archs_like(state)
 
 
 def in_order_note(source: str, arch: str) -> str:
@@ -191,7 +191,7 @@ def _remedy(module: nn.Module, state: dict[str, Tensor], expected: dict[str, Ten
     if start.arch is not None and start.arch != arch:
         return f"The weights belong to {start.arch}: add -a {start.arch}."
     if hint := fit_hint(start.state):
-        return f"{hint.strip()} Name the network that the weights belong to: -a ARCH."
+        return f"{hint.strip()} Name the right one: -a ARCH."
     is_elsewhere = source_of(arch).NAME != from_timm.NAME and from_timm.knows(arch)
     timms = f", or timm's of the same name: -a timm:{arch}" if is_elsewhere else ""
     return f"Name the network that the weights belong to: -a ARCH{timms}."

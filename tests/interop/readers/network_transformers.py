@@ -10,6 +10,7 @@ trivial. Also writes photo.npy, the processed pixels of photo.png, which must be
 import json
 import os
 import sys
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from PIL import Image
 VIT = {"hidden_size": 192, "num_attention_heads": 3, "intermediate_size": 768}
 
 
-def made(kind):
+def made(kind: str) -> tuple[Any, Any, int]:
     """(model, image processor, side of the images)"""
     labels = dict(enumerate(("ant", "bee", "cat", "dog", "eel")))
     named = {"id2label": labels, "label2id": {name: index for index, name in labels.items()}}
@@ -33,16 +34,16 @@ def made(kind):
     return transformers.ResNetForImageClassification(config), processor, size
 
 
-def main():
+def main() -> None:
     kind, folder = sys.argv[1:]
     torch.manual_seed(0)
     model, processor, size = made(kind)
-    for layer in model.modules():
-        if isinstance(layer, torch.nn.BatchNorm2d):
-            layer.running_mean.normal_(0, 0.1)
-            layer.running_var.uniform_(0.5, 1.5)
-            torch.nn.init.uniform_(layer.weight, 0.5, 1.5)
-            torch.nn.init.normal_(layer.bias, 0, 0.1)
+    norms: list[Any] = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    for layer in norms:
+        torch.nn.init.normal_(layer.running_mean, 0, 0.1)
+        torch.nn.init.uniform_(layer.running_var, 0.5, 1.5)
+        torch.nn.init.uniform_(layer.weight, 0.5, 1.5)
+        torch.nn.init.normal_(layer.bias, 0, 0.1)
     model.eval().save_pretrained(folder)
     processor.save_pretrained(folder)
     images = np.random.default_rng(11).standard_normal((2, 3, size, size)).astype(np.float32)

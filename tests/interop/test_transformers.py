@@ -1,4 +1,4 @@
-"""Files that transformers and Lightning themselves write, read by tench: the same logits, pixels and weights."""
+"""Folders that transformers itself writes, read by tench: the same logits and pixels."""
 
 from pathlib import Path
 
@@ -35,11 +35,3 @@ def test_a_folder_of_transformers_gives_its_logits_and_pixels(
     difference = np.abs(pixels - np.load(tmp_path / "photo.npy"))
     assert difference.mean() < 0.005
     assert difference.max() < 0.1
-
-
-def test_a_checkpoint_of_lightning_gives_the_network_without_the_loss_and_the_metrics(tmp_path: Path, ask: Ask) -> None:
-    ask("transformers", "lightning_checkpoint.py", tmp_path)
-    expected = torch.load(tmp_path / "weights.pth", weights_only=True)
-    found = load(tmp_path / "last.ckpt", arch="resnet18").module.state_dict()
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
