@@ -28,8 +28,9 @@ from tench.files import is_there, user_path
 from tench.models.from_torchvision import WITH_AUXILIARY
 from tench.weights import own
 from tench.weights.load import load
-from tench.weights.nnabla_h5 import Layout, converted, read_h5, write_h5
-from tench.weights.recognise import is_folder_of_weights, is_h5
+from tench.weights.nnabla_h5 import Layout, converted, write_h5
+from tench.weights.nnabla_nnp import read_parameters
+from tench.weights.recognise import is_folder_of_weights, is_h5, is_nnp
 
 _log = logging.getLogger("tench")
 
@@ -127,10 +128,10 @@ def _file(text: str) -> Path:
 def _write_h5(path: Path, target: Path, layout: Layout | None, channels: int | None) -> None:
     if channels not in (None, 3, 4):
         raise UsageError(f"channels must be 3 or 4, got {channels}.")
-    if not path.is_file() or not is_h5(path):
+    if not path.is_file() or not (is_h5(path) or is_nnp(path)):
         raise UsageError(f"{path} is not an NNabla parameter file. Only such a file can be written as {_H5}.")
     try:
-        parameters = converted(read_h5(path), layout, channels)
+        parameters = converted(read_parameters(path), layout, channels)
     except ValueError as error:
         raise TenchError(f"{path}: {error}.") from error
     write_h5(target, parameters)

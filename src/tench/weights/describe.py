@@ -14,8 +14,9 @@ from tench.files import is_there, shell_command, user_path
 from tench.models.fingerprints import nearest_archs
 from tench.weights.known import Start
 from tench.weights.mxnet_params import read_params
-from tench.weights.nnabla_h5 import layout_of, read_h5
-from tench.weights.recognise import PARAMS, is_h5, is_params, is_weights
+from tench.weights.nnabla_h5 import layout_of
+from tench.weights.nnabla_nnp import read_parameters
+from tench.weights.recognise import PARAMS, is_h5, is_nnp, is_params, is_weights
 from tench.weights.start import starting_weights
 
 _STATISTICS = re.compile(r"(running_mean|running_var|num_batches_tracked|moving_mean|moving_var|[./](mean|var))$")
@@ -117,8 +118,8 @@ def _raw(path: Path) -> _Raw | None:
     """The content of a parameter file of NNabla or MXNet; None for other files."""
     if not path.is_file():
         return None
-    if is_h5(path):
-        parameters = read_h5(path)
+    if is_h5(path) or is_nnp(path):
+        parameters = read_parameters(path)
         try:
             layout = layout_of(parameters)
         except ValueError:  # no batch norm

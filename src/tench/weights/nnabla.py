@@ -11,7 +11,8 @@ from tench.models import nnabla
 from tench.models.source import NetworkSource
 from tench.weights.by_order import Layer, start_in_order
 from tench.weights.known import Start, imagenet_input
-from tench.weights.nnabla_h5 import layers_of_h5, read_h5
+from tench.weights.nnabla_h5 import layers_of_h5
+from tench.weights.nnabla_nnp import read_parameters
 
 
 def read_nnabla(path: Path, arch: str | None = None) -> Start:
@@ -24,7 +25,7 @@ def read_nnabla(path: Path, arch: str | None = None) -> Start:
         raise UsageError(
             f"NNabla has no network {arch!r}.{nearest(arch, nnabla.names())} Known: {', '.join(nnabla.names())}."
         )
-    parameters = read_h5(path)
+    parameters = read_parameters(path)
     try:
         layers = layers_of_h5(parameters)
     except ValueError as error:

@@ -18,7 +18,7 @@ from tench.weights.mxnet import read_mxnet
 from tench.weights.nnabla import read_nnabla
 from tench.weights.plain_state import completed
 from tench.weights.published import timm_weights, torchvision_weights
-from tench.weights.recognise import CARD, CONFIG, PARAMS, SAFETENSORS, SYMBOL, hub_folder, is_h5, is_params
+from tench.weights.recognise import CARD, CONFIG, PARAMS, SAFETENSORS, SYMBOL, hub_folder, is_h5, is_nnp, is_params
 from tench.weights.renaming import as_torchvision
 from tench.weights.timm_folder import ARCHITECTURE, read_timm
 from tench.weights.transfer import load_start
@@ -33,10 +33,10 @@ def starting_weights(name: str, arch: str | None = None) -> Start:
 
     name: a run directory, or its weights or checkpoint; a PyTorch state dict (.pth, .pt, .pth.tar, .ckpt, .bin,
     .safetensors), also wrapped as trainers do; torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1; timm:resnet50,
-    timm:resnet50.a1_in1k. A file from another trainer has only weights, and maybe the name of the network. NNabla's
-    .h5, or MXNet's NAME-symbol.json or .params. A folder of the Hugging Face hub, of transformers or timm, or the
-    weights in it. arch: the network of such a file, which completes what is known about it. Raises UsageError for an
-    unknown name, TenchError if the weights cannot be read or downloaded.
+    timm:resnet50.a1_in1k. A file from another trainer has only weights, and maybe the name of the network. NNabla's .h5
+    or .nnp, or MXNet's NAME-symbol.json or .params. A folder of the Hugging Face hub, of transformers or timm, or the
+    weights in it. arch: the network of a file, which completes what is known about it. Raises UsageError for an unknown
+    name, TenchError if the weights cannot be read or downloaded.
     """
     if name == "needed":
         raise UsageError("This recipe starts from trained weights. Add --weights RUN, FILE or timm:NAME.")
@@ -85,7 +85,7 @@ def _reader(path: Path) -> Callable[[Path, str | None], Start] | None:
     require_readable(path)
     if path.suffix == ".json" and not path.name.endswith(SYMBOL):
         raise UsageError(f"{path}: MXNet's symbol file must be called NAME{SYMBOL}, with NAME-0000.params next to it.")
-    if is_h5(path):
+    if is_h5(path) or is_nnp(path):
         return read_nnabla
     return read_mxnet if path.name.endswith(SYMBOL) or path.suffix == PARAMS or is_params(path) else None
 
