@@ -57,8 +57,7 @@ def there(one: Program | OptionRow) -> str:
             "train --pretrained model.pth",
             "pytorch/examples' --pretrained is --weights in tench: --weights torchvision:ARCH\n"
             "timm's --pretrained is --weights in tench: --weights timm:ARCH\n"
-            "edgeailite's --pretrained is --weights in tench: --weights model.pth (ResNet, MobileNetV2 and V3 files "
-            "are read; RegNet files are not.)",
+            "edgeailite's --pretrained is --weights in tench: --weights model.pth",
         ),
         (
             "train --train_dir here",
