@@ -8,6 +8,7 @@
     metrics.csv        the validations as a table
     last.ckpt          all that resuming needs
     best.safetensors   the best weights so far, with model.json
+    symbol.json        the network, if it came from MXNet's symbol file
     images.safetensors which images were trained on and which were held out
     tensorboard/       the lines of metrics.jsonl for TensorBoard, if requested
 
@@ -36,7 +37,7 @@ from tench.plain import parse_json, read_json, require_file, typed
 from tench.weights.files import load_pickle, reason_of
 from tench.weights.images import IMAGES
 from tench.weights.own import TrainedOn
-from tench.weights.recognise import CARD, RECIPE, WEIGHTS
+from tench.weights.recognise import CARD, GRAPH, RECIPE, WEIGHTS
 
 ENVIRONMENT, CLASSES = "environment.json", "classes.json"
 METRICS, CHECKPOINT, BAD_IMAGES, _LOCK = "metrics.jsonl", "last.ckpt", "bad_images.json", ".lock"
@@ -46,7 +47,7 @@ _COLUMNS = (
     *("val_loss", "val_top1", "val_top5", "val_images", "seconds"),
 )
 """The columns of metrics.csv: the same in every run, whenever it validates."""
-_FILES = (RECIPE, ENVIRONMENT, CLASSES, METRICS, CHECKPOINT, BAD_IMAGES, _TABLE, WEIGHTS, CARD, IMAGES)
+_FILES = (RECIPE, ENVIRONMENT, CLASSES, METRICS, CHECKPOINT, BAD_IMAGES, _TABLE, WEIGHTS, CARD, IMAGES, GRAPH)
 """Files that a run writes completely or not at all."""
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 from tests.support.errors import error_of
+from tests.weights.test_mxnet_params import array_bytes, file_bytes
 from tests.weights.test_nnabla import written
 
 from tench.compat import import_torchvision
 from tench.export.convert import convert_weights
-from tench.weights.create import create_model
 from tench.weights.load import load
 from tench.weights.nnabla_h5 import read_h5
 
@@ -164,7 +164,13 @@ def test_a_network_that_tench_does_not_have_keeps_its_graph(tmp_path: Path) -> N
     graph = {"nodes": nodes, "arg_nodes": [0, 2, 3], "heads": [[4, 0, 0]]}
     (tmp_path / "net-symbol.json").write_text(json.dumps(graph))
     (tmp_path / "net-0001.params").write_bytes(
-        parameters({"arg:fc_weight": torch.randn(4, 196), "arg:fc_bias": torch.zeros(4)})
+        file_bytes(
+            [
+                array_bytes(np.random.default_rng(0).standard_normal((4, 196)).astype(np.float32)),
+                array_bytes(np.zeros(4, np.float32)),
+            ],
+            [b"arg:fc_weight", b"arg:fc_bias"],
+        )
     )
     convert_weights(tmp_path / "net-symbol.json", tmp_path / "out")
     found = load(tmp_path / "out")
@@ -173,33 +179,3 @@ def test_a_network_that_tench_does_not_have_keeps_its_graph(tmp_path: Path) -> N
     pooled = torch.nn.functional.max_pool2d(images, 2, 2).flatten(1)
     with torch.inference_mode():
         assert torch.allclose(found.module(images), pooled @ found.module.state_dict()["fc.weight"].T, atol=1e-5)
-
-
-def test_weights_of_a_kept_graph_cannot_be_trained_and_the_error_says_so(tmp_path: Path) -> None:
-    nodes = [
-        {"op": "null", "name": "data", "inputs": []},
-        {"op": "SliceChannel", "name": "cut", "attrs": {"num_outputs": "3"}, "inputs": [[0, 0, 0]]},
-        {"op": "Concat", "name": "join", "attrs": {"num_args": "3"}, "inputs": [[1, 0, 0], [1, 1, 0], [1, 2, 0]]},
-        {"op": "Pooling", "name": "pool", "attrs": {"global_pool": "True", "pool_type": "avg"}, "inputs": [[2, 0, 0]]},
-        {"op": "null", "name": "fc_weight", "inputs": []},
-        {"op": "null", "name": "fc_bias", "inputs": []},
-        {"op": "FullyConnected", "name": "fc", "attrs": {"num_hidden": "2"}, "inputs": [[3, 0], [4, 0], [5, 0]]},
-    ]
-    (tmp_path / "net-symbol.json").write_text(json.dumps({"nodes": nodes, "heads": [[6, 0, 0]]}))
-    arrays = {"arg:fc_weight": torch.randn(2, 3), "arg:fc_bias": torch.zeros(2)}
-    (tmp_path / "net-0000.params").write_bytes(parameters(arrays))
-    convert_weights(tmp_path / "net-symbol.json", tmp_path / "out")
-    for name in ("net-symbol.json", "out"):
-        text = error_of(create_model)("mlp", 2, pretrained=str(tmp_path / name), image_size=28)
-        assert text.endswith("Such a network can be used with tench evaluate and tench predict, but not trained.")
-
-
-def parameters(arrays: dict[str, torch.Tensor]) -> bytes:
-    """A `.params` file as MXNet writes it."""
-    data = (0x112).to_bytes(8, "little") + bytes(8) + len(arrays).to_bytes(8, "little")
-    for tensor in arrays.values():
-        data += (0xF993FAC9).to_bytes(4, "little") + bytes(4) + tensor.ndim.to_bytes(4, "little")
-        data += b"".join(side.to_bytes(8, "little") for side in tensor.shape)
-        data += (1).to_bytes(4, "little") + bytes(4) + bytes(4) + tensor.numpy().tobytes()
-    data += len(arrays).to_bytes(8, "little")
-    return data + b"".join(len(name).to_bytes(8, "little") + name.encode() for name in arrays)

@@ -25,6 +25,8 @@ from tench.input.order import Order
 from tench.input.views import View
 from tench.machine import choose_device, memory_suffices, tune
 from tench.models import stem_note
+from tench.models.mxnet.graph import Graph, read_graph
+from tench.models.mxnet.symbol import SymbolNetwork, maker_of
 from tench.models.own_network import OwnNetwork, checked_network, is_own
 from tench.own_code import errors_name
 from tench.progress import messages_shown
@@ -72,8 +74,9 @@ from tench.training.step import part_size
 from tench.training.stopping import stop_signals
 from tench.training.tensorboard import tensorboard
 from tench.weights.images import Recorder
-from tench.weights.own import ModelCard
-from tench.weights.recognise import RECIPE
+from tench.weights.known import Start
+from tench.weights.own import ModelCard, write_graph
+from tench.weights.recognise import GRAPH, RECIPE
 from tench.weights.start import load_start, starting_weights
 
 _LESS_MEMORY = (
@@ -217,14 +220,17 @@ def _train(
     recipe = resolve(asked, data.train, device, start, exif=data.exif)
     data = data.oriented(recipe.input.exif)
     num_classes = len(data.classes)
+    graph = _graph(run, recipe, start)
     own_model = own.model or named_model(recipe, recipe.model.weights, trust_code=options.trust_code)
+    if own_model is None and graph is not None:
+        own_model = maker_of(graph)
     torch.manual_seed(recipe.training.seed)
     module = make_network(recipe, num_classes, own_model)
     if own_model is not None and asked.training.memory_format == "auto":
         recipe = recipe.replace(memory_format=own_memory_format(module, recipe))
     require_sizes(module, recipe)
     notes = load_start(module, start, recipe.model.arch, data.classes) if start is not None else []
-    card = make_card(recipe, data)
+    card = make_card(recipe, data, graph)
     order = train_order(recipe, data.train)
     epochs, steps = num_epochs(recipe), total_steps(recipe, order.steps_per_epoch)
     require_parts(module, recipe, order)
@@ -264,6 +270,8 @@ def _train(
         if data.bad_images:
             run.write_json(BAD_IMAGES, data.bad_images)
         facts = {"device": str(device), "auto": automatic(run, asked), "data": data.facts}
+        if graph is not None:
+            write_graph(run.folder, graph)
         run.begin(recipe.to_yaml(), environment() | facts, data.classes.to_json())
     run.forget_after(state.step, state.epochs)
     if warmup_steps(recipe, order.steps_per_epoch) >= steps:
@@ -315,6 +323,13 @@ def _train(
                 return
 
 
+def _graph(run: Run, recipe: Resolved, start: Start | None) -> Graph | None:
+    """MXNet's graph of the network, if that is its only description: from its weights, or from the run."""
+    if recipe.model.arch != SymbolNetwork.ARCH:
+        return None
+    return read_graph(run.folder / GRAPH) if start is None else start.graph
+
+
 def _describe(
     run: Run, recipe: Resolved, data: Data, card: ModelCard, module: nn.Module, device: torch.device, notes: list[str]
 ) -> None:
@@ -341,7 +356,7 @@ def _describe(
         recipe.training.memory_format,
         device,
     )
-    if not is_own(card.arch):
+    if not is_own(card.arch) and card.graph is None:
         size = {"image_size": card.image_size, "channels": card.channels}
         if note := stem_note(card.arch, num_classes=len(card.classes), options=card.options, **size):
             _log.info("%s", note)

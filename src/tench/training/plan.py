@@ -31,6 +31,8 @@ from tench.models import stem_note
 from tench.models.airbench import Airbench
 from tench.models.fingerprints import fit_hint
 from tench.models.meta import dry_run
+from tench.models.mxnet.graph import Graph
+from tench.models.mxnet.symbol import SymbolNetwork
 from tench.models.own_network import is_own
 from tench.models.registry import name_in_source, source_of
 from tench.models.source import AS_MADE
@@ -259,7 +261,7 @@ def per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
 
 def _with_memory_format(recipe: Resolved) -> Resolved:
     """The recipe with memory_format nhwc if its network has convolutions, else nchw."""
-    if is_own(recipe.model.arch):
+    if is_own(recipe.model.arch) or recipe.model.arch == SymbolNetwork.ARCH:
         return recipe  # nchw until the network is made: see own_memory_format
     images = (1, recipe.input.channels, recipe.input.image_size, recipe.input.image_size)
     found = dry_run(lambda: make_network(recipe, num_classes=2), images, lambda network, _: _has_convolutions(network))
@@ -322,8 +324,8 @@ def train_order(recipe: Resolved, table: Table, *, rank: int = 0, world_size: in
     )
 
 
-def make_card(recipe: Resolved, data: Data) -> ModelCard:
-    """The description that is stored with the weights."""
+def make_card(recipe: Resolved, data: Data, graph: Graph | None = None) -> ModelCard:
+    """The description that is stored with the weights. graph: of the network, if only MXNet's symbol describes it."""
     view = recipe.input
     cut = eval_view(recipe)
     return ModelCard(
@@ -340,6 +342,7 @@ def make_card(recipe: Resolved, data: Data) -> ModelCard:
         test_time=view.test_time,
         options=network_options(recipe),
         trained_on=data.facts,
+        graph=graph,
     )
 
 

@@ -133,8 +133,7 @@ def _raw(path: Path) -> _Raw | None:
 def _uses(path: str, start: Start) -> Iterator[str]:
     """Commands that can use the weights."""
     named = () if start.num_classes is not None else ("-a", start.arch or "ARCH")
-    if start.graph is None:
-        yield f"tench train SOURCE {shell_command('--weights', path, *named)}"
+    yield f"tench train SOURCE {shell_command('--weights', path, *named)}"
     yield f"{shell_command('tench', 'evaluate', path, *named)} SOURCE"
     yield f"{shell_command('tench', 'predict', path, *named)} IMAGE"
     if start.system != "tench":

@@ -334,8 +334,13 @@ def save(folder: Path, module: nn.Module, card: ModelCard) -> None:
     with complete_safetensors(folder / WEIGHTS) as part:
         save_file(state, part)
     if card.graph is not None:
-        write_text(folder / GRAPH, json.dumps(card.graph.to_json()) + "\n")
+        write_graph(folder, card.graph)
     write_text(folder / CARD, json.dumps(card.to_json(), indent=1) + "\n")
+
+
+def write_graph(folder: Path, graph: Graph) -> None:
+    """Write the graph of a network that only MXNet's symbol describes."""
+    write_text(folder / GRAPH, json.dumps(graph.to_json()) + "\n")
 
 
 def plain_copy(tensor: torch.Tensor) -> torch.Tensor:

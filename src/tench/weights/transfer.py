@@ -34,11 +34,6 @@ def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> 
     module: `arch` with fresh weights, which are kept for parameters that the file lacks. Raises TenchError, before
     anything is changed, if anything but the head and the first convolution differs.
     """
-    if start.graph is not None:
-        raise TenchError(
-            f"{start.source}: its network is known only from MXNet's symbol file. Such a network can be used with "
-            "tench evaluate and tench predict, but not trained."
-        )
     expected = module.state_dict()
     state, by_order = _by_our_names(module, start, arch, classes)
     fitted = [by_order, _fit_head(module, state, expected, start, classes), _fit_first_conv(module, state, expected)]

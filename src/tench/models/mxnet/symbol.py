@@ -7,7 +7,7 @@ out on the meta device for one image size, because fully connected layers depend
 
 import collections
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -108,6 +108,15 @@ def build_symbol(graph: Graph, *, image_size: int, channels: int, num_classes: i
             nn.init.ones_(parameter)
         initialise_by(network, "mxnet")
     return network
+
+
+def maker_of(graph: Graph) -> Callable[..., nn.Module]:
+    """A function that makes the network of a graph, for use like a network of the user's own."""
+
+    def symbol(num_classes: int, image_size: int, channels: int) -> nn.Module:
+        return build_symbol(graph, num_classes=num_classes, image_size=image_size, channels=channels)
+
+    return symbol
 
 
 def images_of(graph: Graph, stored: frozenset[str] = frozenset()) -> int:
