@@ -18,17 +18,18 @@ def test_a_file_of_nnabla_is_described(
     monkeypatch.chdir(tmp_path)
     assert main(["info", "w.h5"]) == 0
     assert capsys.readouterr().out == (
-        "w.h5: weights of NNabla\n"
+        "w.h5: NNabla weights\n"
         "  network     nnabla:resnet18\n"
         "  tensors     102, 11,179,077 parameters\n"
         "  layout      nchw\n"
         "  images      224 px, 3 channels\n"
-        "  classes     5: numbers\n"
+        "  classes     5, numbered\n"
         "  use         tench train SOURCE --weights w.h5\n"
         "              tench evaluate w.h5 SOURCE\n"
         "              tench predict w.h5 IMAGE\n"
         "              tench weights w.h5 DEST\n"
         "              tench weights w.h5 OUT.h5 --layout nchw|nhwc --channels 3|4\n"
+        "              tench weights w.h5 DEST --to timm|torchvision\n"
     )
 
 
@@ -53,4 +54,7 @@ def test_options_of_sources_are_refused_for_weights(
     torch.save({"weight": torch.ones(2)}, tmp_path / "w.pth")
     monkeypatch.chdir(tmp_path)
     assert main(["info", "w.pth", "--preview", "p.png"]) == 2
-    assert capsys.readouterr().err == "tench info: w.pth contains weights, so only --json applies.\n"
+    assert (
+        capsys.readouterr().err
+        == "tench info: w.pth contains weights. For these, only --json applies; leave the other options out.\n"
+    )

@@ -56,7 +56,7 @@ def written(folder: Path, arch: str, size: int, *, channels: int = 3, **given: A
         ("nnabla:resnet18", 128, 3, "resnet18"),
     ],
 )
-def test_timm_reads_equal_logits_and_our_loader_equal_tensors(
+def test_timm_gives_our_logits_and_our_loader_gives_the_same_tensors(
     tmp_path: Path, arch: str, size: int, channels: int, theirs: str
 ) -> None:
     ours = load(written(tmp_path / "run", arch, size, channels=channels))
@@ -112,12 +112,15 @@ def test_a_network_for_bgr_images_is_written_for_rgb(tmp_path: Path) -> None:
     ("arch", "size", "remark"),
     [
         ("apm5:resnet18_v2", 128, ""),
-        ("resnet18", 32, " Its stem is fitted to images of 32 px; the library has it only for larger images."),
+        ("resnet18", 32, " tench fits its stem to images of 32 px; timm has only the unfitted stem."),
     ],
 )
 def test_a_network_that_timm_does_not_have_is_refused(tmp_path: Path, arch: str, size: int, remark: str) -> None:
     written(tmp_path / "run", arch, size)
     text = error_of(convert_weights)(tmp_path / "run", tmp_path / "out", to="timm")
-    assert text == f"{tmp_path / 'run'}: timm has no network that computes the same as {arch}.{remark}"
+    assert (
+        text
+        == f"{tmp_path / 'run'}: timm has no network that computes the same as {arch}.{remark} Nothing was written."
+    )
     assert not (tmp_path / "out").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -43,7 +43,7 @@ def test_the_code_in_the_model_card_loads_the_weights(tmp_path: Path, to: Any, m
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
-def test_the_model_card_states_what_the_weights_are_and_how_good(tmp_path: Path) -> None:
+def test_the_model_card_states_results_data_and_recipe(tmp_path: Path) -> None:
     facts = {
         "source": "/home/me/secret/flowers",
         "val": None,
@@ -53,7 +53,7 @@ def test_the_model_card_states_what_the_weights_are_and_how_good(tmp_path: Path)
     }
     metrics = {"epoch": 3, "top1": 0.875, "top5": 1.0, "loss": 0.5}
     written(tmp_path / "run", "resnet18", 128, metrics=metrics, trained_on=facts)
-    (tmp_path / "run/recipe.yaml").write_text("training:\n  epochs: 3\n")
+    (tmp_path / "run/recipe.yaml").write_text("model:\n  weights: /home/me/secret/old.pth\ntraining:\n  epochs: 3\n")
     text = (convert_weights(tmp_path / "run", tmp_path / "out", to="timm", license="mit") / "README.md").read_text()
     head = yaml.safe_load(text.split("---")[1])
     assert (head["library_name"], head["license"]) == ("timm", "mit")
@@ -63,15 +63,16 @@ def test_the_model_card_states_what_the_weights_are_and_how_good(tmp_path: Path)
         "| resize | the shorter side to 135 px, bilinear, antialiased; then crop the centre |",
         "| validation top-1 | 87.50% |",
         "| dataset | flowers |",
-        "| fingerprint | 0123456789abcdef |",
+        "| fingerprint of the training data | 0123456789abcdef |",
         "1. n2 (bee)",
+        "  weights: old.pth",
         "  epochs: 3",
     ):
         assert line in text.splitlines()
     assert "secret" not in text
 
 
-def test_what_is_unknown_is_left_out_of_the_model_card(tmp_path: Path) -> None:
+def test_the_model_card_leaves_out_unknown_facts(tmp_path: Path) -> None:
     written(tmp_path / "run", "resnet18", 128)
     text = (convert_weights(tmp_path / "run", tmp_path / "out", to="torchvision") / "README.md").read_text()
     assert [line for line in text.splitlines() if line.startswith("## ")] == ["## Input", "## Classes"]
@@ -81,5 +82,8 @@ def test_what_is_unknown_is_left_out_of_the_model_card(tmp_path: Path) -> None:
 def test_a_network_that_torchvision_does_not_have_is_refused(tmp_path: Path) -> None:
     written(tmp_path / "run", "test_vit", 160)
     text = error_of(convert_weights)(tmp_path / "run", tmp_path / "out", to="torchvision")
-    assert text == f"{tmp_path / 'run'}: torchvision has no network that computes the same as test_vit."
+    assert (
+        text
+        == f"{tmp_path / 'run'}: torchvision has no network that computes the same as test_vit. Nothing was written."
+    )
     assert not (tmp_path / "out").exists()

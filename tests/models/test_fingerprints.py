@@ -12,7 +12,7 @@ from tench.models.registry import source_of
 
 
 @pytest.mark.parametrize("num_classes", [1000, 3])
-def test_a_network_is_found_whatever_its_classes(num_classes: int) -> None:
+def test_a_network_is_found_for_any_number_of_classes(num_classes: int) -> None:
     state = create("resnet18", num_classes=num_classes, image_size=224).state_dict()
     assert set(archs_like(state)) >= {"resnet18", "timm:resnet18", "edgeai:resnet18_x1"}
     assert "resnet34" not in archs_like(state)
@@ -26,13 +26,7 @@ def test_counters_do_not_matter() -> None:
 
 def test_other_names_are_found_by_the_shapes_in_order() -> None:
     state = create("efficientnet_b0", num_classes=3, image_size=224).state_dict()
-    renamed = OrderedDict(
-        (f"{index}.{name.rpartition('.')[2]}", one) for index, (name, one) in enumerate(state.items())
-    )
-    assert archs_like(renamed) == []
-    owners = {name.rpartition(".")[0] for name in state}
     renamed = OrderedDict((f"my.{name}", one) for name, one in state.items())
-    assert len(owners) > 10
     assert archs_like(renamed) == []
     assert {"efficientnet_b0", "timm:efficientnet_b0"} <= set(nearest_archs(renamed))
     assert fit_hint(renamed).startswith(" Their shapes, in order, fit ")
@@ -44,7 +38,7 @@ def test_an_unknown_network_has_no_hint() -> None:
 
 
 def test_the_stored_fingerprints_are_those_of_the_networks() -> None:
-    """Of a sample; all of them take minutes."""
+    """A sample; checking all networks takes minutes."""
     stored = [arch for arch in all_archs() if source_of(arch).NAME in ("torchvision", "edgeai")]
     sample = random.Random(0).sample(stored, 12)
     for line in table_text(sample).splitlines():
@@ -53,7 +47,7 @@ def test_the_stored_fingerprints_are_those_of_the_networks() -> None:
         assert set(archs) <= set(archs_like(state))
 
 
-def test_timms_networks_with_the_name_of_another_have_its_prefix() -> None:
+def test_timms_networks_whose_name_is_taken_have_its_prefix() -> None:
     known = all_archs()
     assert {"resnet18", "timm:resnet18", "resnet18d"} <= set(known)
     assert set(known) <= {*find("*"), *(name for name in known if name.startswith("timm:"))}

@@ -63,7 +63,7 @@ def recipe_of(symbol: Path, **given: Any) -> tench.Recipe:
     return tench.load_recipe("digits").replace(**(values | {"std": "auto", "eval_resize": "auto"} | given))
 
 
-def test_it_learns_and_its_run_is_used_like_any_other(symbol: Path, tmp_path: Path) -> None:
+def test_a_symbol_network_learns_and_its_run_works_like_any_other(symbol: Path, tmp_path: Path) -> None:
     run = tench.fit("digits", recipe_of(symbol), run=tmp_path / "run")
     classifier = tench.load(run)
     assert classifier.card.arch == SymbolNetwork.ARCH

@@ -24,17 +24,18 @@ def test_a_state_dict_says_which_networks_it_fits(tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "w.pth")
     found = weights_info(tmp_path / "w.pth")
     assert (found.system, found.arch, found.num_classes, found.problem) == ("PyTorch", None, None, None)
-    assert {"resnet18", "timm:resnet18"} <= set(found.fits)
-    assert found.tensors == len(network.state_dict())
-    assert found.parameters == sum(one.numel() for one in network.parameters())
-    assert f"tench evaluate {tmp_path / 'w.pth'} -a ARCH SOURCE" in found.uses
+    assert {"resnet18", "timm:resnet18"} <= set(found.candidates)
+    assert found.num_tensors == len(network.state_dict())
+    assert found.num_parameters == sum(one.numel() for one in network.parameters())
+    assert f"tench evaluate {tmp_path / 'w.pth'} -a ARCH SOURCE" in found.commands
 
 
-def test_a_checkpoint_that_names_its_network_needs_no_arch_except_its_classes(tmp_path: Path) -> None:
+def test_commands_need_no_arch_if_the_checkpoint_names_its_network(tmp_path: Path) -> None:
     state = models.resnet18(weights=None, num_classes=3).state_dict()
     torch.save({"arch": "resnet18", "state_dict": state}, tmp_path / "w.pth")
     found = weights_info(tmp_path / "w.pth")
-    assert (found.arch, found.fits) == ("resnet18", ())
+    assert (found.arch, found.candidates) == ("resnet18", ())
+    assert f"tench evaluate {tmp_path / 'w.pth'} SOURCE" in found.commands
 
 
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
@@ -44,13 +45,19 @@ def test_a_file_of_nnabla_has_a_network_and_a_layout(tmp_path: Path, layout: Any
     found = weights_info(tmp_path / "other.h5")
     assert (found.system, found.arch, found.layout) == ("NNabla", "nnabla:resnet18", layout)
     assert (found.num_classes, found.image_size, found.channels) == (5, 224, 3)
-    assert found.uses[-1].endswith("OUT.h5 --layout nchw|nhwc --channels 3|4")
+    assert found.commands[-2].endswith("OUT.h5 --layout nchw|nhwc --channels 3|4")
 
 
 def test_arrays_without_a_network_are_described_with_the_problem(tmp_path: Path) -> None:
     (tmp_path / "w.params").write_bytes(file_bytes([array_bytes(np.zeros((2, 3), np.float32))], [b"arg:w"]))
     found = weights_info(tmp_path / "w.params")
-    assert (found.system, found.arch, found.tensors, found.parameters, found.uses) == ("MXNet", None, 1, 6, ())
+    assert (found.system, found.arch, found.num_tensors, found.num_parameters, found.commands) == (
+        "MXNet",
+        None,
+        1,
+        6,
+        (),
+    )
     assert found.problem is not None
     assert "has the arrays of a network that it does not describe" in found.problem
 
@@ -66,7 +73,7 @@ def test_folders_of_tench_and_timm_have_classes(tmp_path: Path) -> None:
         assert json.loads(json.dumps(found.to_json()))["classes"] == ["ant", "bee", "cat"]
 
 
-def test_other_files_are_refused(tmp_path: Path) -> None:
+def test_files_without_weights_are_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("resnet")
     assert error_of(weights_info)(tmp_path / "notes.txt") == (
         f"{tmp_path / 'notes.txt'} does not contain weights that tench can read."

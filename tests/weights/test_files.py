@@ -144,11 +144,11 @@ def test_losses_and_metrics_in_a_checkpoint_of_lightning_are_left_out(tmp_path: 
     found = read_state(tmp_path / "w.ckpt")
     assert_same(found.state, network.state_dict())
     assert found.notes == (
-        "Left out, because they are not part of the network: criterion.weight, val_confusion.confmat.",
+        f"{tmp_path / 'w.ckpt'}: left out criterion.weight, val_confusion.confmat, not part of the network.",
     )
 
 
-def test_a_lightning_module_that_is_the_network_or_has_two_is_kept_whole(tmp_path: Path) -> None:
+def test_a_lightning_checkpoint_without_exactly_one_network_attribute_is_kept_whole(tmp_path: Path) -> None:
     for state in ({"conv.weight": torch.ones(2)}, {"model.weight": torch.ones(2), "net.weight": torch.ones(2)}):
         torch.save({"pytorch-lightning_version": "2.6.6", "state_dict": state}, tmp_path / "w.ckpt")
         found = read_state(tmp_path / "w.ckpt")
@@ -383,4 +383,4 @@ def test_a_checkpoint_that_lightning_writes_gives_the_network(tmp_path: Path, ne
     trainer.save_checkpoint(tmp_path / "last.ckpt", weights_only=False)
     found = read_state(tmp_path / "last.ckpt")
     assert_same(found.state, network.state_dict())
-    assert found.notes == ("Left out, because they are not part of the network: confusion, criterion.weight.",)
+    assert found.notes == (f"{tmp_path / 'last.ckpt'}: left out confusion, criterion.weight, not part of the network.",)

@@ -202,15 +202,18 @@ def test_without_a_preprocessor_it_is_the_usual_one(folder: Write) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"architectures": ["BertModel"]}, "describes BertModel. Of transformers, ResNetForImageClassification and "),
+        (
+            {"architectures": ["BertModel"]},
+            "describes BertModel, which tench cannot read. Supported transformers models: ResNetFor",
+        ),
         ({"depths": [1, 1, 1, 1]}, "a basic ResNet with depths [1, 1, 1, 1] and hidden_sizes [64, 128, 256, 512] is "),
         ({"downsample_in_bottleneck": True}, "downsample_in_bottleneck is True. Only False is supported."),
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'. Only 'relu' is supported."),
         ({"depths": "many"}, "config.json: depths is 'many', but should be"),
-        ({"id2label": {"0": "ant", "7": "bee"}}, "id2label has no label '1', but there are 3."),
+        ({"id2label": {"0": "ant", "7": "bee"}}, "id2label has no entry '1', but the model has 3 classes."),
     ],
 )
-def test_another_model_is_refused(folder: Write, config: dict[str, Any], message: str) -> None:
+def test_unsupported_models_are_refused(folder: Write, config: dict[str, Any], message: str) -> None:
     text = error_of(load)(folder(RESNET18 | config))
     assert message in text
     assert "config.json" in text
@@ -221,11 +224,11 @@ def test_another_model_is_refused(folder: Write, config: dict[str, Any], message
     [
         ({"do_resize": False}, "do_resize is False. Only True is supported."),
         ({"resample": 1}, "resample is 1. Only 2 (bilinear) and 3 (bicubic) are supported."),
-        ({"size": {"height": 200, "width": 300}}, "does not give square images"),
-        ({"size": {"shortest_edge": 256}}, "does not give square images"),
+        ({"size": {"height": 200, "width": 300}}, "leaves images that are not square"),
+        ({"size": {"shortest_edge": 256}}, "leaves images that are not square"),
     ],
 )
-def test_another_preprocessing_is_refused(folder: Write, preprocessor: dict[str, Any], message: str) -> None:
+def test_unsupported_preprocessing_is_refused(folder: Write, preprocessor: dict[str, Any], message: str) -> None:
     assert message in error_of(load)(folder(preprocessor=preprocessor))
 
 

@@ -137,8 +137,8 @@ def test_a_state_dict_with_names_of_its_own_is_matched_by_order_and_this_is_logg
     with torch.inference_mode():
         assert torch.equal(found.module(images), network(images))
     note = (
-        f"{tmp_path / 'w.pth'} has names of its own; its tensors are matched to resnet18 by order and shape. Evaluate "
-        "it on images that you know."
+        f"{tmp_path / 'w.pth'}: its parameter names are unknown, so its layers were matched to resnet18 by order and "
+        "shape. Check the accuracy: tench evaluate, or tench weights --verify."
     )
     assert note in caplog.messages
 

@@ -26,7 +26,7 @@ def nnp(tmp_path: Path) -> Path:
     return tmp_path / "w.nnp"
 
 
-def test_its_parameters_are_those_of_the_h5_file(nnp: Path) -> None:
+def test_an_nnp_has_the_parameters_of_its_h5_file(nnp: Path) -> None:
     found, expected = (starting_weights(str(path)) for path in (nnp, nnp.with_suffix(".h5")))
     assert (found.arch, found.system) == ("nnabla:resnet18", "NNabla")
     assert all(torch.equal(found.state[name], tensor) for name, tensor in expected.state.items())
@@ -34,7 +34,7 @@ def test_its_parameters_are_those_of_the_h5_file(nnp: Path) -> None:
     assert load(nnp).card.image_size == 224
 
 
-def test_it_can_be_rewritten_as_h5(nnp: Path) -> None:
+def test_an_nnp_can_be_rewritten_as_h5(nnp: Path) -> None:
     path = convert_weights(nnp, nnp.with_name("out.h5"), layout="nhwc", channels=4)
     assert read_h5(path)[0].values.shape == (64, 7, 7, 4)
 
@@ -44,11 +44,12 @@ def test_parameters_in_another_format_are_refused_with_what_to_do(tmp_path: Path
         archive.writestr("nnp_version.txt", "0.1\n")
         archive.writestr("parameter.protobuf", b"")
     assert error_of(load)(tmp_path / "w.nnp") == (
-        f"{tmp_path / 'w.nnp'} has no parameter.h5. Save the parameters as HDF5: nnabla.save_parameters('weights.h5')."
+        f"{tmp_path / 'w.nnp'} has no parameter.h5. Save the parameters as HDF5: nnabla.save_parameters('weights.h5'), "
+        "and pass that file."
     )
 
 
-def test_damaged_parameters_are_named_by_the_archive(tmp_path: Path) -> None:
+def test_the_error_about_damaged_parameters_names_the_archive(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "w.nnp", "w") as archive:
         archive.writestr("nnp_version.txt", "0.1\n")
         archive.writestr("parameter.h5", b"\x89HDF\r\n\x1a\n" + bytes(100))

@@ -327,7 +327,11 @@ def test_an_unreadable_file_is_not_reported_as_missing(saved: Path, name: str, m
         ("std", [1, 1, -1], "std is [1.0, 1.0, -1.0], but should be 1e-06 to 1e+06"),
         ("options", [], "options is [], but should be keys and values"),
         ("options", {"dropout": 2}, "options is [2.0], but should be 0 to less than 1"),
-        ("options", {"speed": 2}, "options.'speed' is not known. Known: dropout, drop_path, strides, blurpool"),
+        (
+            "options",
+            {"speed": 2},
+            "options.'speed' is not known. Known: dropout, drop_path, strides, norm_eps, blurpool",
+        ),
         ("trained_on", 5, "trained_on is 5, but should be keys and values"),
         ("trained_on", {"source": 5}, "trained_on.source is 5, but should be text or a list of texts"),
         ("metrics", {"top1": "high"}, "metrics is {'top1': 'high'}, but should be keys and values"),

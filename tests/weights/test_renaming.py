@@ -59,6 +59,9 @@ def as_pycls_holds_it(regnet: Any) -> dict[str, nn.Module]:
     def block(one: Any) -> nn.ModuleDict:
         parts = {"proj": one.proj[0], "bn": one.proj[1]} if one.proj is not None else {}
         layers = {f"{key}{end}": getattr(one.f, key)[at] for key in "abc" for at, end in enumerate(("", "_bn"))}
+        if hasattr(one.f, "se"):
+            squeeze = nn.Sequential(one.f.se.fc1, nn.ReLU(), one.f.se.fc2, nn.Sigmoid())
+            layers["se"] = nn.ModuleDict({"f_ex": squeeze})
         return nn.ModuleDict(parts | {"f": nn.ModuleDict(layers)})
 
     stem = nn.ModuleDict({"conv": regnet.stem[0], "bn": regnet.stem[1]})
@@ -69,21 +72,28 @@ def as_pycls_holds_it(regnet: Any) -> dict[str, nn.Module]:
     return {"stem": stem, **stages}
 
 
-@pytest.mark.parametrize("holder", ["TI", "pycls"])
-@pytest.mark.parametrize("arch", ["regnetx400mf_x1", "regnetx800mf_x1"])
+@pytest.mark.parametrize(
+    ("arch", "holder"),
+    [
+        ("edgeai:regnetx400mf_x1", "TI"),
+        ("edgeai:regnetx800mf_x1", "TI"),
+        ("regnet_x_400mf", "pycls"),
+        ("regnet_y_400mf", "pycls"),
+    ],
+)
 def test_a_regnet_of_ti_or_pycls_gets_torchvisions_names(tmp_path: Path, arch: str, holder: str) -> None:
     torch.manual_seed(0)
-    ours: Any = create(f"edgeai:{arch}", num_classes=5, image_size=64)
+    ours: Any = create(arch, num_classes=5, image_size=128)
     parts = as_pycls_holds_it(ours)
     if holder == "TI":
         theirs = nn.ModuleDict({"features": nn.ModuleDict(parts), "classifier": ours.fc})
-        content = {"arch": arch, "state_dict": theirs.state_dict()}
+        content = {"arch": arch.removeprefix("edgeai:"), "state_dict": theirs.state_dict()}
     else:
         theirs = nn.ModuleDict(parts | {"head": nn.ModuleDict({"fc": ours.fc})})
         content = {"model_state": theirs.state_dict()}
     torch.save(content, tmp_path / "best.pth")
     found = starting_weights(str(tmp_path / "best.pth"))
-    assert found.arch == (f"edgeai:{arch}" if holder == "TI" else None)
+    assert found.arch == (arch if holder == "TI" else None)
     assert found.state.keys() == ours.state_dict().keys()
     assert all(torch.equal(found.state[name], tensor) for name, tensor in ours.state_dict().items())
 

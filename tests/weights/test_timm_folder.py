@@ -16,7 +16,7 @@ timm: Any = import_timm()
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A network for grey images and three classes, in the words of `timm.models.save_for_hf`."""
+    """A network for grey images and three classes, as `timm.models.save_for_hf` writes it."""
     torch.manual_seed(0)
     network = timm.create_model("test_resnet", num_classes=3, in_chans=1)
     described = {"mean": (0.4,), "std": (0.2,), "interpolation": "bicubic", "crop_pct": 0.95, "crop_mode": "squash"}
@@ -48,20 +48,23 @@ def test_the_logits_the_input_and_the_classes_are_timms(folder: Path) -> None:
     assert (card.classes.ids, card.classes.names) == (("n1", "n2", "n3"), ("ant", "bee", "cat"))
 
 
-def test_the_path_of_its_weights_means_the_folder(folder: Path) -> None:
+def test_a_path_to_the_weights_loads_the_whole_folder(folder: Path) -> None:
     assert load(folder / "model.safetensors").card == load(folder).card
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"architecture": "resnet51"}, "timm has no network 'resnet51'."),
+        (
+            {"architecture": "resnet51"},
+            "the installed timm has no network 'resnet51'. Update timm, or correct architecture.",
+        ),
         ({"model_args": {"act_layer": "gelu"}}, "model_args has act_layer, which tench does not support."),
         ({"model_args": {"global_pool": "max"}}, "model_args has global_pool, which tench does not support."),
         ({"label_names": ["one"]}, "label_names has 1 name, but num_classes is 3."),
     ],
 )
-def test_what_tench_does_not_know_is_refused(folder: Path, change: dict[str, Any], message: str) -> None:
+def test_unsupported_networks_and_settings_are_refused(folder: Path, change: dict[str, Any], message: str) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | change))
     assert error_of(load)(folder) == f"{folder / 'config.json'}: {message}"
@@ -71,11 +74,14 @@ def test_what_tench_does_not_know_is_refused(folder: Path, change: dict[str, Any
     ("change", "message"),
     [
         ({"crop_mode": "border"}, "crop_mode is 'border'. Only center and squash are supported."),
-        ({"interpolation": "nearest"}, "interpolation is 'nearest'. tench has bilinear and bicubic."),
-        ({"input_size": [1, 160, 200]}, "images of 160 x 200 px (img_size 160) are not supported."),
+        ({"interpolation": "nearest"}, "interpolation is 'nearest'. Only bilinear and bicubic are supported."),
+        (
+            {"input_size": [1, 160, 200]},
+            "input_size is 160 x 200 and img_size 160. Only square images of one size are supported.",
+        ),
     ],
 )
-def test_an_input_that_tench_does_not_have_is_refused(folder: Path, change: dict[str, Any], message: str) -> None:
+def test_unsupported_preprocessing_is_refused(folder: Path, change: dict[str, Any], message: str) -> None:
     config = json.loads((folder / "config.json").read_text())
     config["pretrained_cfg"] |= change
     (folder / "config.json").write_text(json.dumps(config))

@@ -280,14 +280,14 @@ def test_the_error_about_weights_of_an_unnamed_network_asks_for_its_name(theirs:
         load_start(module, start(theirs, PETS), "resnet50", PETS)
 
 
-def test_weights_of_timms_network_of_the_same_name_are_refused_and_it_is_named() -> None:
+def test_the_error_about_weights_of_timms_network_of_the_same_name_suggests_it() -> None:
     theirs = timm.create_model("efficientnet_b0", num_classes=3)
     module = create("efficientnet_b0", num_classes=3, image_size=96)
     with pytest.raises(TenchError, match=r"Their names and shapes fit .*timm:efficientnet_b0.*: -a ARCH\.$"):
         load_start(module, start(theirs, PETS), "efficientnet_b0", PETS)
 
 
-def test_the_error_about_weights_that_no_known_network_has_asks_for_its_name() -> None:
+def test_the_error_about_weights_of_an_unknown_network_asks_for_its_name() -> None:
     weights = Start(state={"layer.weight": torch.zeros(3, 3)}, source="w.pth")
     module = create("timm:resnet18", num_classes=3, image_size=96)
     with pytest.raises(TenchError, match=r"Name the network that the weights belong to: -a ARCH\.$"):
@@ -358,8 +358,8 @@ def test_weights_with_names_of_their_own_are_matched_by_order_and_get_a_new_head
     module = ours(5, channels=1)
     notes = load_start(module, Start(state=state, source="w.pth"), "resnet18", Classes.numbered_to(5))
     assert notes == [
-        "w.pth has names of its own; its tensors are matched to resnet18 by order and shape. Evaluate it on images "
-        "that you know.",
+        "w.pth: its parameter names are unknown, so its layers were matched to resnet18 by order and shape. Check the "
+        "accuracy: tench evaluate, or tench weights --verify.",
         "Head (fc: 3 classes) reinitialised for 5 classes.",
         "First convolution (conv1): weights summed over the 3 channels, for grey images.",
     ]

@@ -5,7 +5,7 @@ import typing
 
 GROUPS = {
     "Data": {
-        "info": "describe a source: layout, splits, counts, classes, sizes",
+        "info": "describe a dataset or weights",
         "check": "decode every image of a source once and list the bad ones",
         "prepare": "write a source in another layout: webdataset, folder, list, tfrecord, recordio",
         "download": "download a public dataset by name: mnist, cifar10, ..., imagenet",
@@ -18,7 +18,7 @@ GROUPS = {
     "Use": {
         "evaluate": "top-1, top-5 and loss of a run or weights, counting each image once",
         "predict": "class names and probabilities for images",
-        "weights": "read the weights of PyTorch, NNabla, MXNet or Gluon",
+        "weights": "read weights of PyTorch, Hugging Face, NNabla, MXNet or Gluon; export to timm or torchvision",
     },
     "Measure": {
         "bench": "speed on this machine and what limits it: bench input SOURCE, train, models",

@@ -11,8 +11,10 @@ from tench.flags import Flag
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Info:
-    """Describe a source: layout, splits, counts, classes, image sizes, and what was left out. Or describe weights: the
-    program that wrote them, their network, and what can be done with them.
+    """Describe a dataset or weights.
+
+    Of a dataset: layout, splits, counts, classes, image sizes, and what was left out. Of weights: the program that
+    wrote them, the network, and the commands that can use them.
 
     Examples:
 
@@ -28,7 +30,7 @@ class Info:
 
     source: Annotated[str, Flag(metavar="SOURCE", positional=True)]
     """The dataset: a path, digits or synthetic. A path is a folder, an archive, a file, or a pattern such as
-    'train-{0000..0127}.tar'. Or a run, or weights of any program."""
+    'train-{0000..0127}.tar'. Or weights: a run, or a file or folder that tench weights reads."""
     with_: Annotated[tuple[str, ...], Flag(name="with", metavar="SOURCE", repeated=True)] = ()
     """Another source to merge with SOURCE. Classes are matched by id. May be given several times."""
     reading: SourceOptions = NO_OPTIONS
@@ -41,8 +43,8 @@ class Info:
     else the default settings."""
     json: bool = False
     """Print one JSON object. Keys: layout, classes, splits (images, bytes), exif, fingerprint, notes, tree, examples,
-    left_out; for weights: system, arch, fits, tensors, parameters, layout, num_classes, classes, image_size, channels,
-    problem, uses."""
+    left_out; for weights: system, arch, candidates, num_tensors, num_parameters, layout, num_classes, classes,
+    image_size, channels, problem, commands."""
 
 
 def run(arguments: list[str]) -> int:
@@ -55,7 +57,7 @@ def run(arguments: list[str]) -> int:
 
     if asked.recipe and not asked.preview:
         raise UsageError("--recipe only applies to --preview. Add --preview FILE.png, or leave --recipe out.")
-    if not asked.with_ and is_weights(user_path(asked.source)):
+    if is_weights(user_path(asked.source)):
         return _describe_weights(asked)
     dataset = open_source((asked.source, *asked.with_), asked.reading, boxes=asked.boxes)
     if asked.preview:
@@ -98,34 +100,40 @@ def _describe_weights(asked: Info) -> int:
     from tench.errors import UsageError
     from tench.weights.describe import weights_info
 
-    if asked.preview or asked.boxes or asked.reading != NO_OPTIONS:
-        raise UsageError(f"{asked.source} contains weights, so only --json applies.")
+    if asked.preview or asked.boxes or asked.with_ or asked.reading != NO_OPTIONS:
+        raise UsageError(
+            f"{asked.source} contains weights. For these, only --json applies; leave the other options out."
+        )
     found = weights_info(asked.source)
     if asked.json:
         print(json.dumps(found.to_json()))
         return 0
-    print(f"{found.path}: weights of {found.system}")
+    print(f"{found.path}: {found.system} weights")
     print(f"  network     {found.arch or 'not named in the file'}")
-    if found.fits:
-        print(f"  may fit     {', '.join(found.fits[:_MAX_FITS])}{', ...' if len(found.fits) > _MAX_FITS else ''}")
-    print(f"  tensors     {found.tensors:,}, {found.parameters:,} parameters")
+    if found.candidates:
+        more = ", ..." if len(found.candidates) > _MAX_ARCHS else ""
+        print(f"  may fit     {', '.join(found.candidates[:_MAX_ARCHS])}{more}")
+    print(f"  tensors     {found.num_tensors:,}, {found.num_parameters:,} parameters")
     if found.layout:
         print(f"  layout      {found.layout}")
     if found.image_size:
         print(f"  images      {found.image_size} px, {found.channels} channel{'' if found.channels == 1 else 's'}")
     if found.num_classes:
-        names = list(found.classes.names[:_MAX_NAMES]) if found.classes and not found.classes.numbered else ["numbers"]
-        more = ", ..." if names != ["numbers"] and found.num_classes > _MAX_NAMES else ""
-        print(f"  classes     {found.num_classes:,}: {'; '.join(names)}{more}")
+        named = found.classes is not None and not found.classes.numbered
+        names = found.classes.names if found.classes is not None and named else ()
+        shown = (
+            f": {'; '.join(names[:_MAX_NAMES])}{'; ...' if len(names) > _MAX_NAMES else ''}" if named else ", numbered"
+        )
+        print(f"  classes     {found.num_classes:,}{shown}")
     if found.problem:
         print(f"  problem     {found.problem}")
-    for label, use in zip(["use", *[""] * len(found.uses)], found.uses, strict=False):
+    for label, use in zip(["use", *[""] * len(found.commands)], found.commands, strict=False):
         print(f"  {label:<11} {use}")
     return 0
 
 
-_MAX_FITS, _MAX_NAMES = 8, 5
-"""Networks and classes that are printed."""
+_MAX_ARCHS, _MAX_NAMES = 8, 5
+"""At most this many networks and class names are printed."""
 
 
 def _orientation(found: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`tench weights`: weights of other programs for tench, and tench's weights for other programs."""
+"""`tench weights`: convert weights of other programs for tench, and export tench's to timm and torchvision."""
 
 import dataclasses
 from typing import Annotated, ClassVar, Literal
@@ -9,12 +9,12 @@ from tench.flags import Flag
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Read the weights of another program: PyTorch, Hugging Face, NNabla, MXNet or Gluon; or write tench's for timm
-    and torchvision.
+    """Convert weights of PyTorch, Hugging Face, NNabla, MXNet or Gluon for tench, or export weights to timm or
+    torchvision.
 
-    DEST is a new folder that evaluate, predict and train --weights use like a run. It contains the weights, the classes
-    and the preprocessing that the program uses. With --to it is a folder for that library, and with the suffix .h5
-    NNabla's file in another layout. Examples:
+    By default, DEST is a new folder that evaluate, predict and train --weights use like a run: weights, classes and the
+    program's preprocessing. With --to, DEST is a folder for that library. If DEST ends in .h5, an NNabla file is
+    rewritten in another layout. Examples:
 
         tench weights resnet50.h5 imported
         tench weights resnet-50-symbol.json imported --classes imagenet --verify ~/imagenet
@@ -30,20 +30,21 @@ class Weights:
     }
 
     source: Annotated[str, Flag(metavar="SRC", positional=True)]
-    """A PyTorch state dict, a folder of the Hugging Face hub, NNabla's .h5 or .nnp, or MXNet's NAME-symbol.json or
-    .params. With --to, also a run."""
+    """A PyTorch state dict, a transformers or timm folder, NNabla's .h5 or .nnp, MXNet's NAME-symbol.json or .params,
+    or published weights (torchvision:NAME, timm:NAME). With --to, also a run."""
     dest: Annotated[str, Flag(metavar="DEST", positional=True)]
     """A new folder, or NNabla's file with the suffix .h5."""
     arch: Annotated[str | None, Flag(aliases=("-a",), metavar="ARCH")] = None
-    """The network, if the file does not name it and its shapes do not tell."""
+    """The network, if the file does not name it. Shapes suffice for NNabla and Gluon."""
     classes: Annotated[str | None, Flag(metavar="FILE")] = None
-    """A file that lists the classes in order, or imagenet. By default those of SRC, or numbers."""
+    """A file that lists the classes in order, or imagenet. Default: the classes that SRC names, else numbers."""
     to: Literal["timm", "torchvision"] | None = None
-    """Write for this library, with a model card: config.json and model.safetensors, or model.pth."""
+    """Export for this library, with a model card. timm: config.json and model.safetensors; torchvision: model.pth."""
     license: Annotated[str | None, Flag(metavar="NAME")] = None
-    """License of the weights, such as apache-2.0, for the files of --to."""
+    """License to state in the model card and in timm's config.json, such as apache-2.0. Only with --to."""
     verify: Annotated[str | None, Flag(metavar="SOURCE")] = None
-    """Evaluate the weights on these images first. Nothing is written if they are no better than chance."""
+    """Evaluate the weights on these labelled images first, and write nothing unless they are clearly better than
+    chance."""
     layout: Literal["nchw", "nhwc"] | None = None
     """Layout of the NNabla file to write. By default that of SRC."""
     channels: int | None = None
@@ -69,13 +70,13 @@ def run(arguments: list[str]) -> int:
     if target.suffix:
         return 0
     if asked.to is not None:
-        print(f"README.md there says what the weights are and how {asked.to} loads them.")
+        print(f"See {target / 'README.md'} for the model card and the code that loads the weights.")
         return 0
     from tench.files import shell_command
     from tench.weights.own import read_card
 
     card = read_card(target)
-    how = "squeezing both sides" if card.squash else "resizing"
+    how = "squashing" if card.squash else "resizing"
     print(f"  network        {card.arch}, {len(card.classes):,} classes")
     print(f"  images         {card.image_size} px after {how} to {card.eval_resize} px, {card.interpolation}")
     print(f"  channels       {card.channels}{', BGR' if card.channel_order == 'bgr' else ''}")

@@ -1,7 +1,7 @@
-"""Find the network of torchvision or timm that computes the same as a classifier, and put the weights into it.
+"""Find torchvision's or timm's network that computes the same as a classifier, and load its weights into it.
 
 A name is not enough: the libraries have networks of the same name that differ, and tench fits stems to small images.
-So each candidate gets the weights, by name or by order, and is accepted only if its logits are equal.
+So each candidate gets the weights, by name or by order, and is accepted only if its logits agree.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ _CLOSE = 1e-4
 
 
 def as_library(classifier: Classifier, library: str) -> tuple[str, nn.Module]:
-    """(name, network with the weights, in evaluation mode) in a library, timm or torchvision, on the CPU.
+    """(name, network with these weights) in a library, timm or torchvision, on the CPU in evaluation mode.
 
     The network expects RGB images; the channels of the first convolution are reversed if ours expects BGR. Raises
     UsageError if the library has no network with the same logits.
@@ -52,22 +52,24 @@ def as_library(classifier: Classifier, library: str) -> tuple[str, nn.Module]:
         if found.shape == expected.shape and (found - expected).abs().max() <= _CLOSE * expected.std():
             return name, network
     raise UsageError(
-        f"{classifier.source}: {library} has no network that computes the same as {card.arch}.{_stem(card)}"
+        f"{classifier.source}: {library} has no network that computes the same as {card.arch}.{_stem(card, library)} "
+        "Nothing was written."
     )
 
 
-def _stem(card: ModelCard) -> str:
+def _stem(card: ModelCard, library: str) -> str:
     """A remark on the stem, if tench fitted it to small images."""
     if is_own(card.arch) or card.graph is not None:
         return ""
     size = {"image_size": card.image_size, "channels": card.channels}
     if stem_note(card.arch, num_classes=len(card.classes), options=card.options, **size) is None:
         return ""
-    return f" Its stem is fitted to images of {card.image_size} px; the library has it only for larger images."
+    return f" tench fits its stem to images of {card.image_size} px; {library} has only the unfitted stem."
 
 
 def _candidates(card: ModelCard, state: dict[str, Tensor], source: NetworkSource) -> Iterator[str]:
-    """Names in the library: the network itself, the one of the same name, then those with the same names or shapes."""
+    """Names to try: only the network itself if it is this library's; else the same name, then the same tensors by name,
+    then by shape."""
     seen: set[str] = set()
     known = card.graph is None and not is_own(card.arch)
     arch = card.arch

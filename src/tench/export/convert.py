@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
 from tench.arguments import checked_arguments
@@ -25,12 +26,12 @@ from tench.export.as_library import as_library
 from tench.export.model_readme import README, readme
 from tench.export.to_timm import write_timm
 from tench.files import is_there, user_path
-from tench.models.from_torchvision import WITH_AUXILIARY
+from tench.models.from_torchvision import size_arguments
 from tench.weights import own
 from tench.weights.load import load
 from tench.weights.nnabla_h5 import Layout, converted, write_h5
 from tench.weights.nnabla_nnp import read_parameters
-from tench.weights.recognise import is_folder_of_weights, is_h5, is_nnp
+from tench.weights.recognise import is_h5, is_nnp, is_tench_weights
 
 _log = logging.getLogger("tench")
 
@@ -56,23 +57,23 @@ def convert_weights(
     layout: Layout | None = None,
     channels: int | None = None,
 ) -> Path:
-    """Convert weights from or for another program; returns the path of the result, which appears complete or not at
-    all.
+    """Convert weights of another program for tench, or export weights; return the path of the result, which appears
+    complete or not at all.
 
-    source: a PyTorch state dict, a folder of the Hugging Face hub, NNabla's `.h5` or `.nnp`, MXNet's `NAME-symbol.json`
-    or `.params`; with `to`, also a run or published weights. dest: without a suffix, a new folder with the weights and
-    their preprocessing, which `load`, `evaluate`, `predict` and `Recipe.weights` use like a run; with the suffix `.h5`,
-    NNabla's file, for a source that is one too.
+    source: a PyTorch state dict, a transformers or timm folder, NNabla's `.h5` or `.nnp`, MXNet's `NAME-symbol.json` or
+    `.params`, or published weights (`torchvision:NAME`, `timm:NAME`); with `to`, also a run. dest: without a suffix, a
+    new folder with the weights and their preprocessing, which `load`, `evaluate`, `predict` and `Recipe.weights` use
+    like a run; with the suffix `.h5`, NNabla's file, for a source that is one too.
 
-    arch: the network, if neither the file's names nor its shapes determine it. classes: a file that lists the class
-    names in order, or "imagenet" for its 1000; None: those of the source, or else numbers.
+    arch: the network, if the file neither names it nor (NNabla, Gluon) determines it by its shapes. classes: a file
+    that lists the class names in order, or "imagenet" for its 1000; None: those of the source, else numbers.
 
-    to: write the folder for another library. timm: `timm.create_model("local-dir:DEST", pretrained=True)` reads it;
-    torchvision: model.pth, a state dict. Both have a model card, README.md. license: of the weights, for these files.
+    to: export for this library. timm reads the folder with `timm.create_model("local-dir:DEST", pretrained=True)`;
+    torchvision gets model.pth, a state dict. Both get a model card, README.md. license: stated in these files.
 
-    verify: labelled images to evaluate the weights on first; the result is logged. If they are no better than chance,
-    for example because the preprocessing or the order of the classes is wrong, nothing is written and TenchError is
-    raised. layout, channels: of the NNabla file: "nchw" or "nhwc", 3 or 4 input channels; None keeps them.
+    verify: labelled images to evaluate the weights on first; the result is logged. Unless it is clearly better than
+    chance, nothing is written and TenchError is raised: the network, the preprocessing or the order of the classes is
+    probably wrong. layout, channels: of the NNabla file: "nchw" or "nhwc", 3 or 4 input channels; None keeps them.
 
     Raises UsageError for a destination that exists, for arguments without effect, and if the library has no network
     with the same logits; TenchError if a file is damaged or does not fit the network.
@@ -103,9 +104,9 @@ def convert_weights(
     if target.suffix:
         _write_h5(_file(text), target, layout, channels)
         return target
-    if to is None and is_folder_of_weights(user_path(text)):
+    if to is None and is_tench_weights(user_path(text)):
         raise UsageError(
-            f"{text} has tench's weights already. To write them for another library, add to: timm or torchvision."
+            f"{text} already has tench's weights. To export them, choose a library: --to timm or --to torchvision."
         )
     classifier = _classifier(text, arch, classes)
     if verify is not None:
@@ -114,7 +115,7 @@ def convert_weights(
         if to is None:
             own.save(folder, classifier.module, classifier.card)
         else:
-            _write_for(to, folder, classifier, license, target.name)
+            _export(to, folder, classifier, license, target.name)
     return target
 
 
@@ -147,43 +148,51 @@ def _classifier(source: str, arch: str | None, classes: str | None) -> own.Class
 
 
 def _require_skill(classifier: own.Classifier, source: Source) -> None:
-    """Evaluate a classifier; raise TenchError if it is not clearly better than chance."""
+    """Evaluate a classifier; raise TenchError unless its mean recall is clearly better than chance.
+
+    The recall is averaged over the classes, so a network that always answers with the most frequent class has none.
+    """
     found = evaluate(classifier, source)
-    _log.info(
-        "%s: top-1 %.2f%%, top-5 %.2f%% of %s.",
-        found.name,
-        100 * found.top1,
-        100 * found.top5,
-        counted(found.images, "image"),
-    )
-    chance = 1 / len(classifier.classes)
-    # Four standard deviations of the top-1 accuracy of a guess.
-    if found.top1 <= chance + 4 * math.sqrt(chance * (1 - chance) / found.images):
+    _log.info("%s: top-1 %.2f%%, top-5 %.2f%%.", found.name, 100 * found.top1, 100 * found.top5)
+    counts = np.bincount(found.labels, minlength=len(found.classes))
+    hits = np.bincount(found.labels[found.labels == found.predicted[:, 0]], minlength=len(found.classes))
+    present = counts > 0
+    recall = float((hits[present] / counts[present]).mean())
+    chance = 1 / (present.sum() if present.sum() > 1 else len(found.classes))
+    # Four standard deviations of a random guess, so that a small sample does not pass by luck.
+    margin = 4 * math.sqrt((chance * (1 - chance) / counts[present]).sum()) / present.sum()
+    if recall <= chance + margin:
         raise TenchError(
-            f"{classifier.source}: top-1 on {found.name} is {found.top1:.2%}, which is no better than chance. The "
-            "preprocessing, the order of the classes or the network is probably wrong. Nothing was written."
+            f"{classifier.source}: top-1 on {found.name} is {found.top1:.2%} of {counted(found.images, 'image')}, and "
+            f"the mean over the classes is {recall:.2%}; chance is {chance:.2%}, so this is not clearly better. Check "
+            "the class order (--classes), the network (-a) and the preprocessing, or verify on more images. Nothing "
+            "was written."
         )
 
 
-def _write_for(library: Library, folder: Path, classifier: own.Classifier, licence: str | None, dest: str) -> None:
+def _export(library: Library, folder: Path, classifier: own.Classifier, license_name: str | None, dest: str) -> None:
     name, network = as_library(classifier, library)
+    card = classifier.card
     if library == "timm":
-        write_timm(folder, name, network, classifier.card, licence)
-        use = f'import timm\n\nmodel = timm.create_model("local-dir:{dest}", pretrained=True)'
+        write_timm(folder, name, network, classifier.card, license_name)
+        use = f'import timm\n\nmodel = timm.create_model("local-dir:{dest}", pretrained=True).eval()'
     else:
+        if card.channels != 3:
+            raise UsageError(f"{classifier.source}: torchvision cannot create {name} for grey images. Use --to timm.")
         torch.save({key: own.plain_copy(tensor) for key, tensor in network.state_dict().items()}, folder / _STATE)
-        extra = ", aux_logits=False" if name in WITH_AUXILIARY else ""
+        given = {"num_classes": len(card.classes), **size_arguments(name, card.image_size)}
+        arguments = ", ".join(f"{key}={value}" for key, value in given.items())
         use = (
             "import torch\nimport torchvision\n\n"
-            f'model = torchvision.models.get_model("{name}", num_classes={len(classifier.classes)}{extra})\n'
-            f'model.load_state_dict(torch.load("{dest}/{_STATE}"))'
+            f'model = torchvision.models.get_model("{name}", {arguments})\n'
+            f'model.load_state_dict(torch.load("{dest}/{_STATE}"))\nmodel.eval()'
         )
-    (folder / README).write_text(readme(classifier, library, name, licence, use), "utf-8")
+    (folder / README).write_text(readme(classifier, library, name, license_name, use), "utf-8")
 
 
 @contextlib.contextmanager
 def _complete_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill in this block; it gets its name if the block succeeds, and is removed if not."""
+    """A temporary folder beside the target: renamed to it if the block succeeds, else removed."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")

@@ -1,22 +1,22 @@
 """The model card: README.md beside weights that are written for other programs, as the Hugging Face hub shows it."""
 
 from collections.abc import Iterator
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 import yaml
 
 from tench.errors import counted
-from tench.files import is_there
+from tench.files import is_there, user_path
 from tench.weights.own import Classifier, ModelCard
-from tench.weights.recognise import RECIPE
+from tench.weights.recognise import RECIPE, is_tench_weights
 
 README = "README.md"
 _MAX_CLASSES = 100
-"""Classes are listed up to this many."""
+"""With more classes, the list is left out."""
 
 
-def readme(classifier: Classifier, library: str, name: str, licence: str | None, use: str) -> str:
+def readme(classifier: Classifier, library: str, name: str, license_name: str | None, use: str) -> str:
     """The text of the card: what the weights are, how good they are, and on which data they were trained.
 
     name: of the network in the library. use: Python code that loads it. What is unknown is left out.
@@ -24,11 +24,11 @@ def readme(classifier: Classifier, library: str, name: str, licence: str | None,
     card = classifier.card
     head: dict[str, Any] = {"library_name": library} if library == "timm" else {}
     head |= {"pipeline_tag": "image-classification", "tags": ["image-classification", library]}
-    head |= {"license": licence} if licence else {}
+    head |= {"license": license_name} if license_name else {}
     parts = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# {name}, {counted(len(card.classes), 'class')}",
-        f"{library}'s network `{name}` with weights that tench wrote.",
+        f"{library}'s `{name}`, exported by tench.",
         f"```python\n{use}\n```",
         "## Input",
         _table(_input(card)),
@@ -55,8 +55,8 @@ def _input(card: ModelCard) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = [
         ("images", f"{side} x {side} px, {'RGB' if card.channels == 3 else 'grey'}"),
         ("resize", f"{how}, {card.interpolation}, antialiased" + ("; then crop the centre" if resize > side else "")),
-        ("mean", ", ".join(f"{value:.4g}" for value in (card.mean[::-1] if is_bgr else card.mean))),
-        ("std", ", ".join(f"{value:.4g}" for value in (card.std[::-1] if is_bgr else card.std))),
+        ("mean (pixels 0 to 1)", ", ".join(f"{value:.4g}" for value in (card.mean[::-1] if is_bgr else card.mean))),
+        ("std (pixels 0 to 1)", ", ".join(f"{value:.4g}" for value in (card.std[::-1] if is_bgr else card.std))),
     ]
     if card.exif == "apply":
         rows.append(("EXIF orientation", "applied before resizing"))
@@ -73,18 +73,18 @@ def _results(card: ModelCard) -> list[tuple[str, object]]:
     rows += [("validation loss", f"{found['loss']:.4f}")] if "loss" in found else []
     rows += [("epoch", found["epoch"])] if "epoch" in found else []
     if card.test_time != "none":
-        rows.append(("test-time augmentation", f"{card.test_time}, which tench used for these numbers"))
+        rows.append(("test-time augmentation", f"{card.test_time} (used for the numbers above)"))
     return rows
 
 
 def _data(trained_on: dict[str, Any]) -> list[tuple[str, object]]:
-    """The name of the data without its folder, which belongs to the machine."""
+    """What the weights were trained on. Folder names are left out, because they belong to the machine."""
     source = trained_on.get("source", "")
     names = [PurePath(one).name for one in ([source] if isinstance(source, str) else source)]
     rows: list[tuple[str, object]] = [("dataset", ", ".join(names))]
     for key, label in (
         ("layout", "layout"),
-        ("fingerprint", "fingerprint"),
+        ("fingerprint", "fingerprint of the training data"),
         ("val_fingerprint", "fingerprint of the validation data"),
         ("val_fraction", "fraction held out for validation"),
     ):
@@ -99,7 +99,12 @@ def _classes(card: ModelCard) -> Iterator[str]:
 
 
 def _recipe(classifier: Classifier) -> str | None:
-    """The recipe of the run, if the weights are those of a run."""
-    place = Path(classifier.source)
-    path = (place if place.is_dir() else place.parent) / RECIPE
-    return path.read_text("utf-8") if is_there(path) else None
+    """The recipe of the run, without the folder of the weights it began with; None if the weights are not a run's."""
+    place = user_path(classifier.source)
+    folder = place if place.is_dir() else place.parent
+    if not is_tench_weights(place) or not is_there(folder / RECIPE):
+        return None
+    recipe = yaml.safe_load((folder / RECIPE).read_text("utf-8"))
+    if isinstance(recipe, dict) and isinstance(model := recipe.get("model"), dict) and model.get("weights"):
+        model["weights"] = PurePath(str(model["weights"])).name
+    return yaml.safe_dump(recipe, sort_keys=False)

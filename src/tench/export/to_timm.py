@@ -17,7 +17,7 @@ from tench.weights.recognise import CONFIG, HUB_FILES
 from tench.weights.timm_folder import ARCHITECTURE
 
 
-def write_timm(folder: Path, name: str, network: nn.Module, card: ModelCard, licence: str | None) -> None:
+def write_timm(folder: Path, name: str, network: nn.Module, card: ModelCard, license_name: str | None) -> None:
     """Write config.json and model.safetensors for a network of timm into a folder.
 
     Raises TenchError if timm, reading the folder, does not give the same logits.
@@ -30,9 +30,9 @@ def write_timm(folder: Path, name: str, network: nn.Module, card: ModelCard, lic
     images = torch.randn(2, card.channels, card.image_size, card.image_size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = network.eval()(images)
-    # timm has no list of the networks that take an image size; the first description that works is right.
+    # timm does not list the networks that accept img_size, so try without it first and keep what gives our logits.
     for sized in ({}, {"img_size": card.image_size}):
-        text = json.dumps(_config(name, network, card, licence, sized), indent=1, ensure_ascii=False)
+        text = json.dumps(_config(name, network, card, license_name, sized), indent=1, ensure_ascii=False)
         write_text(folder / CONFIG, text + "\n")
         try:
             found = _logits_in_timm(folder, images)
@@ -42,7 +42,9 @@ def write_timm(folder: Path, name: str, network: nn.Module, card: ModelCard, lic
         if torch.allclose(found, expected, rtol=0, atol=1e-5 * float(expected.std())):
             return
         problem = "the logits differ"
-    raise TenchError(f"timm cannot use {name} for images of {card.image_size} px as tench does ({problem}).")
+    raise TenchError(
+        f"timm cannot load {name} at {card.image_size} px with equal logits ({problem}). Nothing was written."
+    )
 
 
 def _logits_in_timm(folder: Path, images: torch.Tensor) -> torch.Tensor:
@@ -53,7 +55,7 @@ def _logits_in_timm(folder: Path, images: torch.Tensor) -> torch.Tensor:
 
 
 def _config(
-    name: str, network: nn.Module, card: ModelCard, licence: str | None, sized: dict[str, int]
+    name: str, network: nn.Module, card: ModelCard, license_name: str | None, sized: dict[str, int]
 ) -> dict[str, Any]:
     """The content of config.json. Everything in pretrained_cfg describes these weights, not those that timm publishes.
 
@@ -77,7 +79,7 @@ def _config(
         "pool_size": None,
         "first_conv": theirs.get("first_conv"),
         "classifier": theirs.get("classifier"),
-        "license": licence,
+        "license": license_name,
     }
     found = {
         ARCHITECTURE: name.partition(".")[0],
@@ -91,6 +93,6 @@ def _config(
 
 
 def crop_pct(size: int, resize: int) -> float:
-    """The fraction from which timm computes `resize`, as floor(size / fraction)."""
+    """The crop_pct for which timm's floor(size / crop_pct) is `resize`."""
     fraction = size / resize
     return fraction if math.floor(size / fraction) == resize else math.nextafter(fraction, 0)

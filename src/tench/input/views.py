@@ -178,8 +178,8 @@ class PadCrop:
 class EvalView:
     """The usual evaluation view: the shorter side resized to `resize`, then the centre of size x size.
 
-    squash: resize both sides to `resize`, which changes the aspect ratio. Equals torchvision's Resize and CenterCrop of
-    a Pillow image pixel for pixel, antialiasing included.
+    Equals torchvision's Resize and CenterCrop of a Pillow image pixel for pixel, antialiasing included. squash: resize
+    both sides to `resize`, changing the aspect ratio.
     """
 
     size: int

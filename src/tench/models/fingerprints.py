@@ -1,9 +1,9 @@
 """Find the networks that weights may belong to, by the names and shapes of their tensors.
 
-Building all of torchvision's and timm's networks takes minutes, so their fingerprints are stored in fingerprints.txt:
+Building every network of torchvision, timm and edgeai takes minutes, so fingerprints are stored in fingerprints.txt:
 one line per fingerprint, with the networks that have it. The file is a hint: it belongs to one version of the
 libraries, and networks with the same fingerprint may still compute differently (`resnet50` and a ResNet with another
-activation). `python -m tench.models.fingerprints` writes it again.
+activation). `python -m tench.models.fingerprints` regenerates it.
 """
 
 import functools
@@ -14,14 +14,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from tench.errors import some
+from tench.errors import UsageError, some
 from tench.models import from_timm
 from tench.models.info import usual_dry_run
 from tench.models.registry import find, source_of
 
 _FILE = Path(__file__).with_name("fingerprints.txt")
 _SOURCES = ("tench", "torchvision", "timm", "edgeai")
-"""The sources with PyTorch's names for their weights."""
+"""Sources whose networks other programs save as PyTorch state dicts."""
 
 
 def fingerprints(state: Mapping[str, Tensor]) -> tuple[str, str]:
@@ -41,12 +41,20 @@ def nearest_archs(state: Mapping[str, Tensor]) -> list[str]:
 
 
 def fit_hint(state: Mapping[str, Tensor]) -> str:
-    """A sentence with the networks that weights may belong to, or nothing."""
+    """A sentence, after a space, that names the networks with these tensors; empty if none has them."""
     if exact := archs_like(state):
         return f" Their names and shapes fit {some(exact, 5)}."
     if similar := archs_like(state, by_names=False):
         return f" Their shapes, in order, fit {some(similar, 5)}."
     return ""
+
+
+def unnamed_network(source: str, state: Mapping[str, Tensor]) -> UsageError:
+    """The error about a file that does not name the network of its weights."""
+    return UsageError(
+        f"{source}: the file does not name its network.{fit_hint(state)} Add -a ARCH; tench models PATTERN lists the "
+        "names."
+    )
 
 
 def archs_like(state: Mapping[str, Tensor], *, by_names: bool = True) -> list[str]:
@@ -71,7 +79,7 @@ def _table() -> Mapping[str, Mapping[str, Sequence[str]]]:
 
 
 def table_text(archs: Sequence[str]) -> str:
-    """The lines of the file for these networks; one that cannot be built is left out."""
+    """The lines of the file for these networks. Networks that cannot be built are left out and reported on stderr."""
     found: dict[tuple[str, str], list[str]] = {}
     for arch in archs:
         try:
@@ -84,7 +92,7 @@ def table_text(archs: Sequence[str]) -> str:
 
 
 def all_archs() -> list[str]:
-    """The networks that belong in the file. Those of timm whose names mean another network have its prefix."""
+    """The networks that belong in the file. Those of timm whose plain name means another source's have its prefix."""
     known = [arch for arch in find("*") if source_of(arch).NAME in _SOURCES]
     hidden = [f"timm:{arch}" for arch in from_timm.names() if source_of(arch).NAME != from_timm.NAME]
     return known + hidden

@@ -13,8 +13,6 @@ NAME = "torchvision"
 FITS_STEM = True
 
 _RGB = 3
-WITH_AUXILIARY = ("googlenet", "inception_v3")
-"""Networks with auxiliary heads, which are left out here."""
 _OPTIONS = {"dropout": "dropout", "drop_path": "stochastic_depth_prob"}
 _OWN_DEPTH = ("swin_", "maxvit_")
 """Their constructors set stochastic_depth_prob and do not accept another value."""
@@ -41,14 +39,7 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int, option
         raise _lacks("dropout before its last layer", arch)
     largest_rate = asked.pop("drop_path", None) if arch.startswith(_OWN_DEPTH) else None
     models: Any = import_torchvision().models
-    given: dict[str, Any] = {}
-    if arch in WITH_AUXILIARY:
-        # torchvision warns if init_weights is not given; True is the published initialisation.
-        given = {"aux_logits": False, "init_weights": True}
-    elif arch.startswith("vit_"):
-        given = {"image_size": image_size}
-    elif arch.startswith("maxvit_"):
-        given = {"input_size": (image_size, image_size)}
+    given = size_arguments(arch, image_size)
     given |= {_OPTIONS[field]: value for field, value in asked.items()}
     try:
         network: nn.Module = models.get_model(arch, weights=None, num_classes=num_classes, **given)
@@ -64,6 +55,16 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int, option
     if channels != _RGB:
         replace_input_channels(network, channels)
     return network
+
+
+def size_arguments(arch: str, image_size: int) -> dict[str, Any]:
+    """The arguments of torchvision's builder besides num_classes: without auxiliary heads, for images of this size."""
+    if arch in ("googlenet", "inception_v3"):
+        # torchvision warns if init_weights is not given; True is the published initialisation.
+        return {"aux_logits": False, "init_weights": True}
+    if arch.startswith("vit_"):
+        return {"image_size": image_size}
+    return {"input_size": (image_size, image_size)} if arch.startswith("maxvit_") else {}
 
 
 def _depth_layers(network: nn.Module) -> list[Any]:

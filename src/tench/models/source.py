@@ -27,7 +27,7 @@ class ModelOptions:
     strides: tuple[int, ...] | None = None
     """Five strides, of the stem and the stages after it; only edgeai's networks have this option."""
     norm_eps: float | None = None
-    """The constant in the layer norms of timm's networks, which transformers sets differently."""
+    """Epsilon of the layer norms; only timm's networks have this option. The ViTs of transformers use 1e-12."""
     blurpool: bool = False
     """A fixed blur before convolutions of stride 2, for any network (`blurpool`)."""
 

@@ -26,7 +26,7 @@ from tench.input.views import View
 from tench.machine import choose_device, memory_suffices, tune
 from tench.models import stem_note
 from tench.models.mxnet.graph import Graph, read_graph
-from tench.models.mxnet.symbol import SymbolNetwork, maker_of
+from tench.models.mxnet.symbol import SymbolNetwork, builder_of
 from tench.models.own_network import OwnNetwork, checked_network, is_own
 from tench.own_code import errors_name
 from tench.progress import messages_shown
@@ -223,7 +223,7 @@ def _train(
     graph = _graph(run, recipe, start)
     own_model = own.model or named_model(recipe, recipe.model.weights, trust_code=options.trust_code)
     if own_model is None and graph is not None:
-        own_model = maker_of(graph)
+        own_model = builder_of(graph)
     torch.manual_seed(recipe.training.seed)
     module = make_network(recipe, num_classes, own_model)
     if own_model is not None and asked.training.memory_format == "auto":

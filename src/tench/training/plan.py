@@ -29,7 +29,7 @@ from tench.input.views import IMAGENET_MEAN, IMAGENET_STD, EvalView, PadCrop, Vi
 from tench.machine import has_bf16
 from tench.models import stem_note
 from tench.models.airbench import Airbench
-from tench.models.fingerprints import fit_hint
+from tench.models.fingerprints import unnamed_network
 from tench.models.meta import dry_run
 from tench.models.mxnet.graph import Graph
 from tench.models.mxnet.symbol import SymbolNetwork
@@ -236,10 +236,7 @@ def _arch(model: Model, start: Start | None) -> str:
     if start is None:
         return AUTO_ARCH
     if start.arch is None:
-        hint = fit_hint(start.state)
-        raise UsageError(
-            f"{start.source}: the file does not name the network of its weights.{hint} Name it with -a ARCH."
-        )
+        raise unnamed_network(start.source, start.state)
     return start.arch
 
 

@@ -41,10 +41,12 @@ def layers_of(state: Mapping[str, Tensor]) -> list[Layer]:
     ]
 
 
-def state_in_order(network: nn.Module, layers: Sequence[Layer], *, free: Collection[str] = ()) -> dict[str, Tensor]:
+def state_in_order(
+    network: nn.Module, layers: Sequence[Layer], *, unchecked: Collection[str] = ()
+) -> dict[str, Tensor]:
     """The tensors under a network's names.
 
-    A 1x1 convolution may stand for a linear layer. free: layers of the network whose shapes are not compared. Raises
+    A 1x1 convolution may stand for a linear layer. unchecked: layers of the network whose shapes may differ. Raises
     ValueError with the first difference.
     """
     ours = layers_of(network.state_dict())
@@ -59,7 +61,7 @@ def state_in_order(network: nn.Module, layers: Sequence[Layer], *, free: Collect
             expected = own.tensors[role].shape
             if tensor.shape != expected and _is_one_pixel(tensor.shape, expected):
                 tensor = tensor.reshape(expected)
-            if tensor.shape != expected and own.name not in free:
+            if tensor.shape != expected and own.name not in unchecked:
                 raise ValueError(
                     f"{theirs.name}.{role} has shape {tuple(tensor.shape)}, but {own.name}.{role}, in the same place, "
                     f"has {tuple(expected)}"

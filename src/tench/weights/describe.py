@@ -25,11 +25,11 @@ _STATISTICS = re.compile(r"(running_mean|running_var|num_batches_tracked|moving_
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WeightsInfo:
-    """What a file of weights is; None where it is unknown.
+    """What a weights file contains. A field is None if unknown.
 
     >>> torch.save(tench.create_model("resnet18", num_classes=1000, image_size=224).state_dict(), "resnet18.pth")
     >>> found = tench.weights_info("resnet18.pth")
-    >>> found.system, found.parameters, "resnet18" in found.fits
+    >>> found.system, found.num_parameters, "resnet18" in found.candidates
     ('PyTorch', 11689512, True)
     """
 
@@ -38,12 +38,12 @@ class WeightsInfo:
     """The program that wrote it: tench, PyTorch, transformers, timm, NNabla, MXNet or Gluon."""
     arch: str | None
     """The network, as `create_model` accepts it."""
-    fits: tuple[str, ...]
-    """If the network is unknown, those whose tensors have the same names and shapes, or else the same shapes in
-    order. They need not compute the same."""
-    tensors: int
-    parameters: int
-    """Number of trained values, without running averages."""
+    candidates: tuple[str, ...]
+    """If arch is None: the networks with the same tensor names and shapes, else those with the same shapes in order.
+    Equal shapes do not mean equal results."""
+    num_tensors: int
+    num_parameters: int
+    """Number of trained values; the statistics of batch norms do not count."""
     layout: str | None
     """nchw or nhwc, for NNabla's files."""
     num_classes: int | None
@@ -53,11 +53,11 @@ class WeightsInfo:
     channels: int | None
     problem: str | None
     """Why the weights cannot be used, if so."""
-    uses: tuple[str, ...]
+    commands: tuple[str, ...]
     """Commands that can use the file."""
 
     def to_json(self) -> dict[str, Any]:
-        """The values for JSON; of the classes their names."""
+        """The fields as JSON values; the classes as a list of names."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return values | {"classes": None if self.classes is None else list(self.classes.names)}
 
@@ -66,7 +66,7 @@ class WeightsInfo:
 def weights_info(path: str | os.PathLike[str]) -> WeightsInfo:
     """Describe a run, a folder or a file of weights.
 
-    Raises UsageError if it is none, TenchError if it is damaged.
+    Raises UsageError if the path is missing or has no weights, TenchError if it is damaged.
     """
     text = os.fspath(path)
     place = user_path(text)
@@ -82,21 +82,21 @@ def weights_info(path: str | os.PathLike[str]) -> WeightsInfo:
         path=text,
         system=start.system,
         arch=start.arch,
-        fits=tuple(nearest_archs(start.state)) if start.arch is None else (),
-        tensors=len(sizes),
-        parameters=sum(size for name, size in sizes.items() if not _STATISTICS.search(name)),
+        candidates=tuple(nearest_archs(start.state)) if start.arch is None else (),
+        num_tensors=len(sizes),
+        num_parameters=sum(size for name, size in sizes.items() if not _STATISTICS.search(name)),
         layout=raw.layout if raw else None,
         num_classes=start.num_classes,
         classes=start.classes,
         image_size=start.image_size,
         channels=start.channels,
         problem=problem,
-        uses=() if problem else tuple(_uses(text, start)),
+        commands=() if problem else tuple(_commands(text, start)),
     )
 
 
 def _start_of(name: str) -> tuple[Start | None, str | None]:
-    """The weights, or the reason why they cannot be used although the file is readable."""
+    """(weights, None), or (None, why an NNabla or MXNet parameter file cannot be used)."""
     try:
         return starting_weights(name), None
     except TenchError as error:
@@ -130,9 +130,9 @@ def _raw(path: Path) -> _Raw | None:
     return None
 
 
-def _uses(path: str, start: Start) -> Iterator[str]:
+def _commands(path: str, start: Start) -> Iterator[str]:
     """Commands that can use the weights."""
-    named = () if start.num_classes is not None else ("-a", start.arch or "ARCH")
+    named = () if start.arch is not None else ("-a", "ARCH")
     yield f"tench train SOURCE {shell_command('--weights', path, *named)}"
     yield f"{shell_command('tench', 'evaluate', path, *named)} SOURCE"
     yield f"{shell_command('tench', 'predict', path, *named)} IMAGE"
@@ -140,5 +140,5 @@ def _uses(path: str, start: Start) -> Iterator[str]:
         yield f"{shell_command('tench', 'weights', path, *named)} DEST"
     if start.system == "NNabla":
         yield f"{shell_command('tench', 'weights', path)} OUT.h5 --layout nchw|nhwc --channels 3|4"
-    elif start.graph is None:
+    if start.graph is None:
         yield f"{shell_command('tench', 'weights', path, *named)} DEST --to timm|torchvision"

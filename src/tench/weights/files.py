@@ -42,7 +42,7 @@ _DICTS: list[tuple[Any, str]] = [
     (dict, f"{package}.utilities.parsing.AttributeDict")
     for package in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric")
 ]
-"""Classes that are read as plain dictionaries, so that their packages are not needed."""
+"""Lightning stores options as an AttributeDict. It is read as a dict, so that Lightning is not needed."""
 _GLOBAL = re.compile(r"GLOBAL (\S+)")
 _UNPICKLER = re.compile(r"WeightsUnpickler error:\s*(.+)")
 
@@ -66,7 +66,7 @@ def read_state(path: Path) -> StateFile:
     inner, notes = _unwrapped(content)
     if isinstance(content, Mapping) and _LIGHTNING in content and _is_state(inner):
         inner, left_out = _network_of_lightning(inner)
-        notes += [f"Left out, because they are not part of the network: {some(left_out)}."] if left_out else []
+        notes += [f"{path}: left out {some(left_out)}, not part of the network."] if left_out else []
     return StateFile(as_float32(_bare(inner, path)), arch if isinstance(arch, str) else None, tuple(notes))
 
 
@@ -155,7 +155,6 @@ def _read_pytorch(path: Path) -> Any:
     try:
         # torchvision's and timm's training scripts store their options, an argparse.Namespace, with the weights.
         # Creating one runs no code from the file.
-        # Lightning stores the options of a module in a subclass of dict.
         with torch.serialization.safe_globals([argparse.Namespace, *_DICTS]):
             return load_pickle(path)
     except TenchError:
@@ -174,7 +173,7 @@ def _read_pytorch(path: Path) -> Any:
 
 
 def _unwrapped(content: Any) -> tuple[Any, list[str]]:
-    """The content of a trainer's nested dictionaries, and a sentence on the choice if they contain weights and an
+    """The content of a trainer's nested dictionaries, and notes: one sentence if they contain weights and an
     average."""
     notes = []
     seen: set[int] = set()
@@ -193,7 +192,8 @@ def _unwrapped(content: Any) -> tuple[Any, list[str]]:
 
 
 def _network_of_lightning(state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], list[str]]:
-    """The weights of a LightningModule's network, and the names of its other tensors: of losses and metrics.
+    """The weights of a LightningModule's network, and the names of the other tensors, such as those of losses and
+    metrics.
 
     If none of the usual attributes holds the network, or several do, everything is returned.
     """

@@ -90,15 +90,20 @@ def read_hugging_face(folder: Path, config: Config) -> Start:
     Raises UsageError if the model has no such network, TenchError if a file is damaged.
     """
     (kind, *_) = config.get("architectures", tuple[str, ...], ()) or ("",)
-    if kind not in _READERS:
-        raise UsageError(f"{config.path} describes {kind or 'no model'}. Of transformers, {_KNOWN} are supported.")
+    if kind not in _NETWORKS:
+        raise UsageError(
+            f"{config.path} describes {kind or 'no model'}, which tench cannot read. Supported transformers models: "
+            f"{_KNOWN}."
+        )
     path = weights_file(folder)
     found = read_state(path)
-    arch, image_size = _READERS[kind](config)
-    state = renamed(found.state)
+    arch, image_size = _NETWORKS[kind](config)
+    state = under_library_names(found.state)
     head = {"ResNetForImageClassification": "fc.weight", "ViTForImageClassification": "head.weight"}[kind]
     if head not in state:
-        raise TenchError(f"{path} has no classifier, which {kind} has.")
+        raise TenchError(
+            f"{path} has no classifier weights ({head}), so it is not a trained {kind}. Pass a fine-tuned model."
+        )
     num_classes, channels = len(state[head]), config.get("num_channels", int, 3)
     return Start(
         state=state,
@@ -114,7 +119,7 @@ def read_hugging_face(folder: Path, config: Config) -> Start:
     )
 
 
-def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def under_library_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a ResNet or ViT under torchvision's or timm's names; any others are unchanged."""
     if "resnet.embedder.embedder.convolution.weight" in state:
         return {_of_resnet(name): tensor for name, tensor in state.items()}
@@ -162,11 +167,11 @@ def _options(config: Config) -> ModelOptions:
     return ModelOptions(norm_eps=config.get("layer_norm_eps", float, 1e-12))
 
 
-_READERS: Mapping[str, Callable[[Config], tuple[str, int]]] = {
+_NETWORKS: Mapping[str, Callable[[Config], tuple[str, int]]] = {
     "ResNetForImageClassification": _resnet,
     "ViTForImageClassification": _vit,
 }
-_KNOWN = " and ".join(_READERS)
+_KNOWN = ", ".join(_NETWORKS)
 
 
 def _of_resnet(name: str) -> str:
@@ -204,7 +209,7 @@ _VIT_NAMES = {
 
 
 def _of_vit(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """timm has the query, key and value of a block in one layer."""
+    """timm keeps query, key and value of a block in one layer, so they are concatenated."""
     found: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if match := re.fullmatch(r"vit\.encoder\.layer\.(\d+)\.attention\.attention\.query\.(weight|bias)", name):
@@ -227,14 +232,16 @@ def _classes(config: Config, num_classes: int) -> Classes | None:
     try:
         names = [labels[str(index)] for index in range(num_classes)]
     except KeyError as error:
-        raise TenchError(f"{config.path}: id2label has no label {error}, but there are {num_classes:,}.") from error
+        raise TenchError(
+            f"{config.path}: id2label has no entry {error}, but the model has {num_classes:,} classes."
+        ) from error
     if len(set(names)) < num_classes:  # as in ImageNet, which has two cranes and two maillots
         return Classes.of(list(map(str, range(num_classes))), names)
     return Classes.of(names)
 
 
 def _preprocessing(folder: Path, image_size: int, channels: int, *, is_resnet: bool) -> dict[str, Any]:
-    """The fields of `Start` that describe the input, by preprocessor_config.json."""
+    """The fields of `Start` that describe the input, from preprocessor_config.json."""
     common = imagenet_input(image_size) | {"image_size": image_size}
     if not is_there(folder / PREPROCESSOR):
         if is_resnet and channels == 3:
@@ -247,7 +254,9 @@ def _preprocessing(folder: Path, image_size: int, channels: int, *, is_resnet: b
         raise UsageError(f"{config.path}: resample is {resample}. Only 2 (bilinear) and 3 (bicubic) are supported.")
     side, resize, squash = _sides(config, image_size)
     if side != image_size and not is_resnet:
-        raise TenchError(f"{config.path}: the images have {side} px, but the model in {CONFIG} has {image_size} px.")
+        raise TenchError(
+            f"{config.path} makes images of {side} px, but {CONFIG} says {image_size} px. Correct one of the files."
+        )
     is_normalised = config.get("do_normalize", bool, True)
     mean = config.get("image_mean", tuple[float, ...], IMAGENET_MEAN) if is_normalised else (0.0,) * channels
     std = config.get("image_std", tuple[float, ...], IMAGENET_STD) if is_normalised else (1.0,) * channels
@@ -283,4 +292,7 @@ def _sides(config: Config, image_size: int) -> tuple[int, int, bool]:
         if config.get("do_center_crop", bool, False) and isinstance(crop, int) and crop <= edge:
             return crop, edge, True
         return edge, edge, True
-    raise UsageError(f"{config.path}: size {shown(size)} does not give square images, which is not supported.")
+    raise UsageError(
+        f"{config.path}: size {shown(size)} without a centre crop leaves images that are not square. Only square "
+        "images are supported."
+    )

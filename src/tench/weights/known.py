@@ -14,7 +14,7 @@ from tench.models.source import ModelOptions
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Start:
-    """Weights to fine-tune, and what is known about them; None means unknown.
+    """Weights, with everything known about them; None means unknown.
 
     state: on the CPU, floats as fp32. source: their origin, for messages. system: the program that wrote them. arch: a
     name for `create`. classes: of the head; matched to those of a dataset by id, never by display name. The other

@@ -1,7 +1,8 @@
 """Load a classifier by name: a run, its weights file, published weights, or a file of another program.
 
-Published weights have no model.json, but the libraries publish the same information. A file of another program is used
-with the preprocessing that is usual for its network, and its classes are numbers.
+Published weights have no model.json, but the libraries publish the same information, and so do the folders of
+transformers and timm. Any other file is used with the preprocessing that is usual for its network, and its classes are
+numbers.
 """
 
 import logging
@@ -13,14 +14,14 @@ from tench.arguments import checked_arguments
 from tench.data.table import Classes
 from tench.errors import UsageError
 from tench.files import is_there, user_path
-from tench.models.fingerprints import fit_hint
+from tench.models.fingerprints import unnamed_network
 from tench.models.own_network import OwnNetwork
 from tench.models.source import AS_MADE
 from tench.weights import own
 from tench.weights.known import Start
 from tench.weights.own import Classifier, ModelCard
 from tench.weights.plain_state import completed
-from tench.weights.recognise import CARD, is_folder_of_weights
+from tench.weights.recognise import CARD, is_tench_weights
 from tench.weights.start import PUBLISHED, published_hint, starting_weights
 
 _log = logging.getLogger("tench")
@@ -38,11 +39,12 @@ def load(
     """Load a trained classifier, in evaluation mode.
 
     name: a run or its directory, a .safetensors file with its model.json in the same folder, or published weights:
-    torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1, timm:resnet50.a1_in1k. Or a file of another program:
-    PyTorch's state dict, NNabla's .h5, MXNet's NAME-symbol.json or .params.
+    torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1, timm:resnet50.a1_in1k. Or weights of another program: a
+    PyTorch state dict, a transformers or timm folder, NNabla's .h5 or .nnp, MXNet's NAME-symbol.json or .params.
 
-    arch: the network of such a file, if the file does not name it. Its preprocessing is the usual one of that program
-    and network.
+    arch: the network, if a file does not name it. Published weights and the folders of transformers and timm describe
+    their classes and preprocessing. Any other file gets the preprocessing that is usual for its program and network,
+    and numbers as classes.
 
     For a run that trained your own network, pass either model, the module or function as in `tench.fit`, or
     trust_code=True to import the function that the run names; importing a module runs its code. If you pass a module,
@@ -64,16 +66,30 @@ def load(
     path = user_path(text)
     if not is_there(path):
         raise UsageError(f"{text}: no such run directory or weights file.{published_hint(text)}")
-    if is_folder_of_weights(path):
+    if is_tench_weights(path):
         if arch is not None:
             raise UsageError(f"{text}: its {CARD} names its network. Leave arch out.")
         return own.load(text, device, model=model, trust_code=trust_code)
     if model is not None:
         raise UsageError(f"{text}: model= is for a run of your own network. Name the network of this file with arch=.")
     start = whole_weights(text, arch)
+    card = card_of(start)
     for note in start.notes:
         _log.info("%s", note)
-    return own.classifier(start.state, card_of(start), start.source, start.source, device)
+    if start.system in _WITHOUT_PREPROCESSING:
+        _log.info("%s", _assumption(start.source, card))
+    return own.classifier(start.state, card, start.source, start.source, device)
+
+
+_WITHOUT_PREPROCESSING = ("PyTorch", "NNabla", "MXNet", "Gluon")
+
+
+def _assumption(source: str, card: ModelCard) -> str:
+    mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (card.mean, card.std))
+    return (
+        f"Note: {source} does not describe its preprocessing. The usual one of {card.arch} is assumed: "
+        f"{card.image_size} px after resizing to {card.eval_resize} px, {card.interpolation}, mean {mean}, std {std}."
+    )
 
 
 def whole_weights(name: str, arch: str | None) -> Start:
@@ -83,10 +99,7 @@ def whole_weights(name: str, arch: str | None) -> Start:
     if start.num_classes is None and start.arch is not None:
         start = completed(start.state, start.arch, name, start.notes)
     if start.arch is None:
-        raise UsageError(
-            f"{name}: the file does not name its network.{fit_hint(start.state)} Add -a ARCH; tench models "
-            "PATTERN lists the names."
-        )
+        raise unnamed_network(name, start.state)
     return start
 
 

@@ -1,4 +1,4 @@
-"""NNabla's `.nnp`: a zip archive with a description of the network and, since version 1, its parameters as HDF5.
+"""NNabla's `.nnp`: a zip archive with the network and, by default in recent versions, its parameters as HDF5.
 
 Only the parameters are used; the network follows from their shapes, as for `.h5`.
 """
@@ -26,7 +26,8 @@ def read_parameters(path: Path) -> list[Parameter]:
             with zipfile.ZipFile(path) as archive:
                 if _MEMBER not in archive.namelist():
                     raise TenchError(
-                        f"{path} has no {_MEMBER}. Save the parameters as HDF5: nnabla.save_parameters('weights.h5')."
+                        f"{path} has no {_MEMBER}. Save the parameters as HDF5: nnabla.save_parameters('weights.h5'), "
+                        "and pass that file."
                     )
                 require_plausible(path, archive.getinfo(_MEMBER).file_size)
                 with archive.open(_MEMBER) as member, target.open("wb") as file:

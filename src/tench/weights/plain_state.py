@@ -1,7 +1,7 @@
 """Complete a plain state dict with what it does not say: classes, channels, size and preprocessing, from its network.
 
-The names must be those of the network, or of TI edgeailite's form of it. A state dict with names of its own is matched
-by the order of its layers, if all shapes agree; a note says so.
+The names must be those of the network, or of TI edgeailite's form of it. A state dict with unknown names is matched by
+the order of its layers, if all shapes agree; a note says so.
 """
 
 import math
@@ -25,7 +25,7 @@ from tench.weights.by_order import Layer, layers_of, state_in_order, with_counte
 from tench.weights.known import Start, imagenet_input
 from tench.weights.own import differences, first_of
 from tench.weights.recognise import SYMBOL
-from tench.weights.transfer import has_own_names, head_layers, in_order_note
+from tench.weights.transfer import has_unknown_names, head_layers, match_by_order_note
 
 
 def completed(state: Mapping[str, Tensor], arch: str, source: str, notes: tuple[str, ...] = ()) -> Start:
@@ -84,19 +84,19 @@ _NONE = torch.zeros(0)
 def _under_names_of(
     network: nn.Module, state: dict[str, Tensor], layers: Sequence[Layer], arch: str, source: str
 ) -> tuple[dict[str, Tensor], str | None]:
-    """The state under the network's names, and a note if its own names were of no help."""
+    """The state under the network's names, and a note if it was matched by order."""
     expected, given = network.state_dict(), state
     state = state | with_counters(network, state)  # counters are missing in files from old versions of PyTorch
     problems = differences(expected, state)
     if not problems:
         return state, None
-    if has_own_names(state, expected):
+    if has_unknown_names(state, expected):
         try:
             found = state_in_order(network, layers)
         except ValueError as error:
             problems = [str(error)]
         else:
-            return found, in_order_note(source, arch)
+            return found, match_by_order_note(source, arch)
     raise TenchError(
         f"{source}: its weights do not fit {arch}: {first_of(problems)}.{fit_hint(given)} Name their network with "
         "--arch."

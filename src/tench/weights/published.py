@@ -72,9 +72,9 @@ def torchvision_weights(name: str) -> Start:
 def timm_weights(name: str) -> Start:
     """timm's weights: resnet50.a1_in1k, or resnet50 (timm's default weights).
 
-    eval_resize follows from timm's crop_pct; timm's crop_mode, which may change the aspect ratio, is ignored. Classes:
-    those of ImageNet and its larger relatives, by WordNet id; timm identifies the set by the number of classes. Raises
-    UsageError for an unknown name, TenchError if the weights are neither cached nor downloadable.
+    eval_resize follows from timm's crop_pct. Classes: those of ImageNet and its larger relatives, by WordNet id; timm
+    identifies the set by the number of classes. Raises UsageError for an unknown name, TenchError if the weights are
+    neither cached nor downloadable.
     """
     timm: Any = import_timm()
     arch = name.partition(".")[0]
@@ -105,6 +105,7 @@ def timm_weights(name: str) -> Start:
         channels=channels,
         image_size=height if square else None,
         eval_resize=math.floor(height / config.crop_pct) if square else None,
+        squash=config.crop_mode == "squash",
         interpolation=config.interpolation,
         mean=tuple(config.mean),
         std=tuple(config.std),

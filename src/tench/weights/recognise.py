@@ -1,4 +1,4 @@
-"""Recognise files and folders of weights by their names and first bytes, without PyTorch."""
+"""Recognise files and folders of weights without PyTorch: by names, first bytes and, in archives and HDF5, members."""
 
 import struct
 import zipfile
@@ -22,9 +22,10 @@ _PARAMS_MAGIC = struct.pack("<QQ", 0x112, 0)
 
 
 def is_weights(path: Path) -> bool:
-    """Whether a path is a run, a folder of weights, or a file of weights; False for images and for other files."""
+    """Whether a path is a run, or a folder or file of weights. `.safetensors`, `-symbol.json` and `.params` count by
+    name alone."""
     if path.is_dir():
-        return is_folder_of_weights(path) or hub_folder(path) is not None
+        return is_tench_weights(path) or hub_folder(path) is not None
     if not path.is_file():
         return False
     if path.name.endswith((SAFETENSORS, SYMBOL, PARAMS)):
@@ -59,14 +60,15 @@ def is_params(path: Path) -> bool:
     return _begins_with(path, _PARAMS_MAGIC)
 
 
-def is_folder_of_weights(path: Path) -> bool:
-    """Whether a path means weights of tench: a run, a folder of converted weights, or a file in one."""
+def is_tench_weights(path: Path) -> bool:
+    """Whether a path is a run, a folder of converted weights, or a file in one."""
     folder = path if path.is_dir() else path.parent
-    return any(is_there(folder / name) for name in (WEIGHTS, CARD))
+    return is_there(path) and any(is_there(folder / name) for name in (WEIGHTS, CARD))
 
 
 def hub_folder(path: Path) -> Path | None:
-    """The folder of the Hugging Face hub that a path means: the folder itself, or that of the weights in it."""
+    """The folder of the Hugging Face hub that a path means: the folder itself, or that of the weights in it; None if
+    there is none."""
     folder = path if path.is_dir() else path.parent
     if not (path.is_dir() or path.name in HUB_FILES) or not is_there(folder / CONFIG) or is_there(folder / CARD):
         return None
@@ -80,7 +82,7 @@ def _begins_with(path: Path, magic: bytes) -> bool:
 
 
 def _is_of_nnabla(path: Path) -> bool:
-    """Whether an HDF5 file has NNabla's attributes, so that it has no images."""
+    """Whether an HDF5 file has the attributes of NNabla's parameters, which files of images do not have."""
     require_h5py(str(path))
     listed = answer_of(CHILD, ["list-attributes", str(path)], str(path), num_bytes=path.stat().st_size)
     return any({"index", "need_grad"} <= one["attributes"].keys() for one in listed)

@@ -1,14 +1,14 @@
-"""Rename other systems' weights for networks that we have under torchvision's names."""
+"""Rename weights of TI edgeailite and pycls to torchvision's parameter names."""
 
 import re
 
 from torch import Tensor
 
-_BLOCK = re.compile(r"s(\d)\.b(\d+)\.(?:f\.)?(proj|bn|[abc]|[abc]_bn)\.(\w+)")
+_BLOCK = re.compile(r"s(\d)\.b(\d+)\.(?:f\.)?(proj|bn|[abc]|[abc]_bn|se\.f_ex\.[02])\.(\w+)")
 
 
 def as_torchvision(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of TI edgeailite's ResNets and of pycls's RegNetX under torchvision's names; others are unchanged.
+    """The weights of TI edgeailite's ResNets and of pycls's RegNets under torchvision's names; others are unchanged.
 
     TI keeps everything but the head in `features` and calls the head `classifier`. In its RegNets the names below
     `features` are pycls's. Source: the renaming of load_weights in TI's resnet.py and regnet.py.
@@ -16,7 +16,8 @@ def as_torchvision(state: dict[str, Tensor]) -> dict[str, Tensor]:
     if "features.layer1.0.conv1.weight" in state:
         return {_of_resnet(name): tensor for name, tensor in state.items()}
     bare = {name.removeprefix("features."): tensor for name, tensor in state.items()}
-    if {"stem.conv.weight", "s1.b1.f.a.weight"} <= bare.keys():
+    # pycls's ResNets have these names too, but a stem of 7 x 7.
+    if {"stem.conv.weight", "s1.b1.f.a.weight"} <= bare.keys() and bare["stem.conv.weight"].shape[2:] == (3, 3):
         return {_of_regnet(name): tensor for name, tensor in bare.items()}
     return state
 
@@ -39,5 +40,7 @@ def _of_regnet(name: str) -> str:
         return name
     stage, block, layer, role = match.groups()
     place = f"trunk_output.block{stage}.block{stage}-{int(block) - 1}"
+    if layer.startswith("se."):
+        return f"{place}.f.se.{'fc1' if layer.endswith('0') else 'fc2'}.{role}"
     branch = "proj" if layer in ("proj", "bn") else f"f.{layer[0]}"
     return f"{place}.{branch}.{1 if layer.endswith('bn') else 0}.{role}"

@@ -12,7 +12,7 @@ from tench.models.info import usual_dry_run
 from tench.models.registry import source_of
 from tench.weights import own
 from tench.weights.files import StateFile, read_state, require_readable
-from tench.weights.hugging_face import Config, read_hugging_face, renamed
+from tench.weights.hugging_face import Config, read_hugging_face, under_library_names
 from tench.weights.known import Start
 from tench.weights.mxnet import read_mxnet
 from tench.weights.nnabla import read_nnabla
@@ -31,12 +31,11 @@ PUBLISHED = {"torchvision": torchvision_weights, "timm": timm_weights}
 def starting_weights(name: str, arch: str | None = None) -> Start:
     """Find weights by name or in a file.
 
-    name: a run directory, or its weights or checkpoint; a PyTorch state dict (.pth, .pt, .pth.tar, .ckpt, .bin,
-    .safetensors), also wrapped as trainers do; torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1; timm:resnet50,
-    timm:resnet50.a1_in1k. A file from another trainer has only weights, and maybe the name of the network. NNabla's .h5
-    or .nnp, or MXNet's NAME-symbol.json or .params. A folder of the Hugging Face hub, of transformers or timm, or the
-    weights in it. arch: the network of a file, which completes what is known about it. Raises UsageError for an unknown
-    name, TenchError if the weights cannot be read or downloaded.
+    name: a run directory, its weights or checkpoint; a PyTorch state dict (.pth, .pt, .pth.tar, .ckpt, .bin,
+    .safetensors), also as trainers wrap it; a transformers or timm folder, or the weights in it; NNabla's .h5 or .nnp;
+    MXNet's NAME-symbol.json or .params; or published weights: torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1,
+    timm:resnet50, timm:resnet50.a1_in1k. arch: the network of a file that does not name it; it also supplies the
+    preprocessing. Raises UsageError for an unknown name, TenchError if the weights cannot be read or downloaded.
     """
     if name == "needed":
         raise UsageError("This recipe starts from trained weights. Add --weights RUN, FILE or timm:NAME.")
@@ -66,7 +65,7 @@ def starting_weights(name: str, arch: str | None = None) -> Start:
     if found.arch is not None and is_there(card_path) and (card := own.read_card(path.parent)).arch == found.arch:
         _require_no_arch(name, arch)
         return dataclasses.replace(_of_card(found.state, card, name), notes=found.notes)
-    found = dataclasses.replace(found, state=renamed(as_torchvision(found.state)))
+    found = dataclasses.replace(found, state=under_library_names(as_torchvision(found.state)))
     if arch is not None:
         return completed(found.state, arch, name, found.notes)
     arch, *whose = _network_of(found)

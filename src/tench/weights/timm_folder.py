@@ -29,11 +29,13 @@ _DROPPED = "drop_rate"
 def read_timm(folder: Path, config: Config) -> Start:
     """The weights in a folder, with the preprocessing that its config.json describes.
 
-    Raises UsageError for a network or a setting that we do not have, TenchError if a file is damaged.
+    Raises UsageError for a network or setting that tench does not have, TenchError if a file is damaged.
     """
     arch = config.get(ARCHITECTURE, str)
     if not from_timm.knows(arch):
-        raise UsageError(f"{config.path}: timm has no network {arch!r}.")
+        raise UsageError(
+            f"{config.path}: the installed timm has no network {arch!r}. Update timm, or correct architecture."
+        )
     arguments = config.get("model_args", dict[str, Any], {})
     unknown = sorted(name for name in arguments if name not in _ARGUMENTS and not name.endswith(_DROPPED))
     if not _has_usual_pool(arch, arguments.get(_POOL)):
@@ -44,14 +46,20 @@ def read_timm(folder: Path, config: Config) -> Start:
     channels, height, width = described.get("input_size", tuple[int, int, int], (3, 224, 224))
     size, channels = arguments.get("img_size", height), arguments.get("in_chans", channels)
     if size not in (height, [height, width]) or height != width:
-        raise UsageError(f"{config.path}: images of {height} x {width} px (img_size {shown(size)}) are not supported.")
+        raise UsageError(
+            f"{config.path}: input_size is {height} x {width} and img_size {shown(size)}. Only square images of one "
+            "size are supported."
+        )
     crop = described.get("crop_mode", str, "center")
     if crop not in _CROPS:
         raise UsageError(f"{config.path}: crop_mode is {shown(crop)}. Only {' and '.join(_CROPS)} are supported.")
     interpolation = described.get("interpolation", str, "bicubic")
     if interpolation not in ("bilinear", "bicubic"):
-        raise UsageError(f"{config.path}: interpolation is {shown(interpolation)}. tench has bilinear and bicubic.")
-    num_classes = config.get("num_classes", int, described.get("num_classes", int, 1000))
+        raise UsageError(
+            f"{config.path}: interpolation is {shown(interpolation)}. Only bilinear and bicubic are supported."
+        )
+    described_classes = described.get("num_classes", int, 1000)
+    num_classes = arguments.get("num_classes", config.get("num_classes", int, described_classes))
     path = weights_file(folder)
     found = read_state(path)
     return Start(
@@ -74,7 +82,7 @@ def read_timm(folder: Path, config: Config) -> Start:
 
 
 def _has_usual_pool(arch: str, pool: object) -> bool:
-    """Whether a kind of pooling is the one that the network has anyway; None is."""
+    """Whether this pooling is the network's default; None means the default."""
     if pool is None:
         return True
     timm: Any = import_timm()

@@ -3,7 +3,7 @@
 All weights must fit, except those that depend on the dataset. The head depends on the classes: it is kept if they are
 the same, else reinitialised. The first convolution depends on the images: its weights are summed for grey images, and
 reinitialised if the stem was adapted to small images. Nothing else is skipped, so a file for another network is an
-error, not a silently worse start. A state dict with names of its own is matched by the order of its layers.
+error, not a silently worse start. A state dict with unknown names is matched by the order of its layers.
 """
 
 import itertools
@@ -36,7 +36,7 @@ def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> 
     """
     expected = module.state_dict()
     state, by_order = _by_our_names(module, start, arch, classes)
-    fitted = [by_order, _fit_head(module, state, expected, start, classes), _fit_first_conv(module, state, expected)]
+    notes = [by_order, _fit_head(module, state, expected, start, classes), _fit_first_conv(module, state, expected)]
     for name, tensor in expected.items():
         if name.endswith(".num_batches_tracked"):  # missing in files from old versions of PyTorch
             state.setdefault(name, tensor)
@@ -46,32 +46,32 @@ def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> 
             + _remedy(module, state, expected, start, arch)
         )
     module.load_state_dict(state)
-    return [*start.notes, *(note for note in fitted if note is not None)]
+    return [*start.notes, *(note for note in notes if note is not None)]
 
 
 def _by_our_names(module: nn.Module, start: Start, arch: str, classes: Classes) -> tuple[dict[str, Tensor], str | None]:
-    """The state under the module's names, and a note if its own names were of no help."""
+    """The state under the module's names, and a note if it was matched by order."""
     state = dict(start.state)
-    if not has_own_names(state, module.state_dict()):
+    if not has_unknown_names(state, module.state_dict()):
         return state, None
     first = first_conv(module)
-    fitted = [*head_layers(module, len(classes)), *([first[0]] if first else [])]
+    unchecked = [*head_layers(module, len(classes)), *([first[0]] if first else [])]
     try:
-        return state_in_order(module, layers_of(state), free=fitted), in_order_note(start.source, arch)
+        return state_in_order(module, layers_of(state), unchecked=unchecked), match_by_order_note(start.source, arch)
     except ValueError:  # the caller reports the difference
         return state, None
 
 
-def has_own_names(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict has few of a network's names, nor all those of another network that we know."""
+def has_unknown_names(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict shares at most half of a network's names and matches no network we know."""
     return len(state.keys() & expected.keys()) <= len(expected) // 2 and not archs_like(state)
 
 
-def in_order_note(source: str, arch: str) -> str:
+def match_by_order_note(source: str, arch: str) -> str:
     """The note on a match by order, which only an evaluation can confirm."""
     return (
-        f"{source} has names of its own; its tensors are matched to {arch} by order and shape. Evaluate it on images "
-        "that you know."
+        f"{source}: its parameter names are unknown, so its layers were matched to {arch} by order and shape. Check "
+        "the accuracy: tench evaluate, or tench weights --verify."
     )
 
 

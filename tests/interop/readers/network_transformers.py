@@ -1,10 +1,10 @@
-"""What a classifier of transformers answers, with its folder as save_pretrained writes it.
+"""Write a transformers classifier with save_pretrained, and its logits and processed pixels.
 
     python network_transformers.py KIND FOLDER
 
 KIND: resnet18, resnet50, resnet50-384, vit or vit-384. Writes the folder with preprocessor_config.json, and logits.npy
-for default_rng(11).standard_normal((2, 3, SIZE, SIZE)). The weights are random, the statistics of batch norms are not
-trivial. Also writes photo.npy, the processed pixels of photo.png, which must be in the folder.
+for default_rng(11).standard_normal((2, 3, SIZE, SIZE)). The weights and the batch-norm statistics are
+random. Also writes photo.npy, the processed pixels of photo.png, which must be in the folder.
 """
 
 import json

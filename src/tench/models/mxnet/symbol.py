@@ -110,8 +110,8 @@ def build_symbol(graph: Graph, *, image_size: int, channels: int, num_classes: i
     return network
 
 
-def maker_of(graph: Graph) -> Callable[..., nn.Module]:
-    """A function that makes the network of a graph, for use like a network of the user's own."""
+def builder_of(graph: Graph) -> Callable[..., nn.Module]:
+    """A function that builds a graph's network, called like a user's own network function."""
 
     def symbol(num_classes: int, image_size: int, channels: int) -> nn.Module:
         return build_symbol(graph, num_classes=num_classes, image_size=image_size, channels=channels)
