@@ -11,6 +11,8 @@ from tests.support.errors import error_of
 
 from tench.compat import import_torchvision
 from tench.export.convert import convert_weights
+from tench.models import from_torchvision
+from tench.models.from_torchvision import size_arguments
 from tench.weights.load import load
 
 models: Any = import_torchvision().models
@@ -87,3 +89,20 @@ def test_a_network_that_torchvision_does_not_have_is_refused(tmp_path: Path) -> 
         == f"{tmp_path / 'run'}: torchvision has no network that computes the same as test_vit. Nothing was written."
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_torchvision_cannot_create_networks_for_grey_images(tmp_path: Path) -> None:
+    written(tmp_path / "run", "resnet18", 128, channels=1)
+    text = error_of(convert_weights)(tmp_path / "run", tmp_path / "out", to="torchvision")
+    assert text == f"{tmp_path / 'run'}: torchvision cannot create resnet18 for grey images. Use --to timm."
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["vit_b_32", "maxvit_t", "googlenet", "inception_v3", "resnet18"])
+def test_torchvisions_builder_gets_what_it_needs_for_the_image_size(name: str) -> None:
+    size = 448 if name == "maxvit_t" else 64
+    with torch.device("meta"):
+        theirs = models.get_model(name, num_classes=3, **size_arguments(name, size))
+        ours = from_torchvision.build(name, num_classes=3, image_size=size, channels=3)
+    shapes = [{key: tensor.shape for key, tensor in one.state_dict().items()} for one in (ours, theirs)]
+    assert shapes[0] == shapes[1]
