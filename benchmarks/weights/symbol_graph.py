@@ -28,7 +28,7 @@ from made import network, resnet_50_symbol, write_mxnet
 from tench.weights.by_order import layers_of, state_in_order
 
 GRAPH, OURS = "symbol graph", "mxnet:resnet-50"
-BATCHES = [(16, 4), (1, 40)]
+BATCHES = [(16, 1), (1, 16)]
 """Images in a batch, and batches in a turn."""
 
 
