@@ -23,13 +23,14 @@ def test_a_file_of_nnabla_is_described(
         "  tensors     102, 11,179,077 parameters\n"
         "  layout      nchw\n"
         "  images      224 px, 3 channels\n"
+        "  assumed     resized to 256 px, bilinear\n"
+        "              mean 0.485 0.456 0.406, std 0.229 0.224 0.225, of pixels from 0 to 1\n"
         "  classes     5, numbered\n"
         "  use         tench train SOURCE --weights w.h5\n"
         "              tench evaluate w.h5 SOURCE\n"
         "              tench predict w.h5 IMAGE\n"
         "              tench weights w.h5 DEST\n"
         "              tench weights w.h5 OUT.h5 --layout nchw|nhwc --channels 3|4\n"
-        "              tench weights w.h5 DEST --to timm|torchvision\n"
     )
 
 

@@ -31,7 +31,7 @@ def test_a_layout_can_be_converted(
     written(tmp_path / "w.h5")
     monkeypatch.chdir(tmp_path)
     assert main("weights w.h5 out.h5 --layout nhwc --channels 4".split()) == 0
-    assert capsys.readouterr().out == "Written: out.h5\n"
+    assert capsys.readouterr().out == "Written: out.h5 (nhwc, 4 input channels)\n"
 
 
 def test_a_file_of_another_program_is_evaluated_and_used_directly(

@@ -135,7 +135,7 @@ def test_numbered_classes_are_matched_by_position_with_as_many_named_ones() -> N
 
 
 def test_numbered_classes_are_not_matched_with_a_different_number_of_named_ones() -> None:
-    with pytest.raises(TenchError, match=r"^list has 4 classes and model has 3; one of them has only numbers"):
+    with pytest.raises(TenchError, match=r"^list has 4 classes and model has 3, but list has only numbers"):
         ABC.index_of(Classes.numbered_to(4), whose="list", here="model")
 
 

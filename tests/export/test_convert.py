@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+import types
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from tests.weights.test_mxnet_params import array_bytes, file_bytes
 from tests.weights.test_nnabla import written
 
 from tench.compat import import_torchvision
+from tench.export import convert
 from tench.export.convert import convert_weights
+from tench.weights.create import create_model
 from tench.weights.load import load
 from tench.weights.nnabla_h5 import read_h5
+from tench.weights.own import Classifier
 
 models: Any = import_torchvision().models
 
@@ -79,13 +83,18 @@ def test_another_number_of_classes_is_refused(state: Path, tmp_path: Path) -> No
     [
         ("out.pth", {}, "out.pth has the suffix .pth. Name a folder, or a file with the suffix .h5."),
         ("out.h5", {}, "w.pth is not an NNabla parameter file. Only such a file can be written as .h5."),
-        ("out.h5", {"arch": "resnet18"}, "arch has no effect if the destination is an NNabla file. Leave it out."),
-        ("out", {"channels": 3}, "channels has no effect if the destination is a folder for tench. Leave it out."),
-        ("out", {"license": "mit"}, "license has no effect if the destination is a folder for tench. Leave it out."),
-        ("out", {"to": "timm", "layout": "nchw"}, "no effect if the destination is a folder for timm. Leave it out."),
-        ("out.h5", {"to": "timm"}, "to has no effect if the destination is an NNabla file. Leave it out."),
+        ("out.h5", {"arch": "resnet18"}, "--arch has no effect if the destination is an NNabla file. Leave it out."),
+        (
+            "out",
+            {"channels": 3},
+            "--channels has no effect if the destination is a folder for tench. Leave it out. For that, DEST must end "
+            "in .h5.",
+        ),
+        ("out", {"license": "mit"}, "--license has no effect if the destination is a folder for tench. Leave it out."),
+        ("out", {"to": "timm", "layout": "nchw"}, "a folder for timm. Leave it out. For that, DEST must end in .h5."),
+        ("out.h5", {"to": "timm"}, "--to has no effect if the destination is an NNabla file. Leave it out."),
         ("w.pth", {}, "w.pth exists. Remove it, or name a new destination."),
-        ("out", {"arch": "resnet34"}, "Name their network with --arch."),
+        ("out", {"arch": "resnet34"}, "Name the right one with -a."),
     ],
 )
 def test_what_cannot_be_converted_is_refused_and_nothing_is_left(
@@ -134,6 +143,27 @@ def test_weights_that_know_the_images_are_written_and_the_accuracy_is_logged(
     values["fc.bias"] = torch.zeros(3)
     assert verified(state, pets, values).is_dir()
     assert f"{pets} (train): top-1 100.00%, top-5 100.00%." in caplog.messages
+
+
+def test_without_arch_the_networks_that_fit_are_compared_on_the_images(
+    tmp_path: Path, pets: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only the accuracy can tell the two EfficientNets apart: their padding differs, their tensors do not."""
+    caplog.set_level(logging.INFO, "tench")
+    torch.save(create_model("tf_efficientnet_lite0", 3).state_dict(), tmp_path / "w.pth")
+    measured = {"efficientnet_lite0": 0.5, "tf_efficientnet_lite0": 0.9}
+    evaluated: list[str] = []
+
+    def accuracy(classifier: Classifier, source: str) -> Any:
+        evaluated.append(classifier.card.arch)
+        return types.SimpleNamespace(top1=measured[classifier.card.arch])
+
+    monkeypatch.setattr(convert, "evaluate", accuracy)
+    monkeypatch.setattr(convert, "_require_skill", lambda *_: None)
+    convert_weights(tmp_path / "w.pth", tmp_path / "out", verify=str(pets))
+    assert load(tmp_path / "out").card.arch == "tf_efficientnet_lite0"
+    assert sorted(evaluated) == sorted(measured)
+    assert "tf_efficientnet_lite0: top-1 90.00%" in caplog.messages
 
 
 @pytest.mark.parametrize(("constant_class", "top1"), [(1, "62.50%"), (0, "18.75%")])

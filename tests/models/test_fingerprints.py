@@ -29,7 +29,7 @@ def test_other_names_are_found_by_the_shapes_in_order() -> None:
     renamed = OrderedDict((f"my.{name}", one) for name, one in state.items())
     assert archs_like(renamed) == []
     assert {"efficientnet_b0", "timm:efficientnet_b0"} <= set(nearest_archs(renamed))
-    assert fit_hint(renamed).startswith(" Their shapes, in order, fit ")
+    assert fit_hint(renamed).startswith(" Its tensors have, in order, the shapes of ")
 
 
 def test_an_unknown_network_has_no_hint() -> None:

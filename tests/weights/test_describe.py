@@ -45,7 +45,7 @@ def test_a_file_of_nnabla_has_a_network_and_a_layout(tmp_path: Path, layout: Any
     found = weights_info(tmp_path / "other.h5")
     assert (found.system, found.arch, found.layout) == ("NNabla", "nnabla:resnet18", layout)
     assert (found.num_classes, found.image_size, found.channels) == (5, 224, 3)
-    assert found.commands[-2].endswith("OUT.h5 --layout nchw|nhwc --channels 3|4")
+    assert found.commands[-1].endswith("OUT.h5 --layout nchw|nhwc --channels 3|4")
 
 
 def test_arrays_without_a_network_are_described_with_the_problem(tmp_path: Path) -> None:

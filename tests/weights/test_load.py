@@ -96,7 +96,7 @@ def test_the_error_about_a_file_that_does_not_name_its_network_says_how_to_name_
     with pytest.raises(UsageError) as refused:
         load(tmp_path / "w.pth")
     assert str(refused.value) == (
-        f"{tmp_path / 'w.pth'}: the file does not name its network. Their names and shapes fit resnet34, "
+        f"{tmp_path / 'w.pth'}: the file does not name its network. Its tensors have the names and shapes of resnet34, "
         "timm:resnet34. Add -a ARCH; tench models PATTERN lists the names."
     )
 
@@ -182,3 +182,33 @@ def test_the_error_about_a_bare_network_name_gives_the_name_of_its_published_wei
         "resnet50: no such run directory or weights file. For the weights that torchvision publishes, "
         "use torchvision:resnet50."
     )
+
+
+def test_numbered_classes_get_names_from_a_file(tmp_path: Path) -> None:
+    torch.save(models.resnet18(weights=None, num_classes=2).state_dict(), tmp_path / "w.pth")
+    (tmp_path / "names.txt").write_text("ant\nbee\n")
+    classes = load(tmp_path / "w.pth", arch="resnet18", classes=str(tmp_path / "names.txt")).classes
+    assert classes.ids == ("ant", "bee")
+
+
+def test_the_error_about_a_folder_of_checkpoints_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    torch.save({"weight": torch.ones(1)}, tmp_path / "checkpoints/epoch=3.ckpt")
+    (tmp_path / "checkpoints/notes.txt").write_text("")
+    for arch in (None, "resnet18"):
+        with pytest.raises(UsageError) as refused:
+            load(tmp_path / "checkpoints", arch=arch)
+        assert str(refused.value) == (
+            f"{tmp_path / 'checkpoints'} is a folder with weights, epoch=3.ckpt. Pass the file: "
+            f"{tmp_path / 'checkpoints/epoch=3.ckpt'}"
+        )
+
+
+def test_a_note_states_the_preprocessing_that_is_assumed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "tench")
+    torch.save(models.resnet18(weights=None, num_classes=2).state_dict(), tmp_path / "w.pth")
+    load(tmp_path / "w.pth", arch="resnet18")
+    assert caplog.messages == [
+        f"Note: {tmp_path / 'w.pth'} does not describe its preprocessing. The usual one of resnet18 is assumed: 224 px "
+        "after resizing to 256 px, bilinear, mean 0.485 0.456 0.406, std 0.229 0.224 0.225."
+    ]

@@ -276,14 +276,18 @@ def test_weights_of_another_network_are_refused_with_its_name_and_nothing_is_loa
 
 def test_the_error_about_weights_of_an_unnamed_network_asks_for_its_name(theirs: nn.Module) -> None:
     module = create("resnet50", num_classes=3, image_size=96)
-    with pytest.raises(TenchError, match=r"fit resnet50: .+\. Their names and shapes fit .*resnet18, .+ -a ARCH\."):
+    with pytest.raises(
+        TenchError, match=r"fit resnet50: .+\. Its tensors have the names and shapes of .*resnet18, .+ -a ARCH\."
+    ):
         load_start(module, start(theirs, PETS), "resnet50", PETS)
 
 
 def test_the_error_about_weights_of_timms_network_of_the_same_name_suggests_it() -> None:
     theirs = timm.create_model("efficientnet_b0", num_classes=3)
     module = create("efficientnet_b0", num_classes=3, image_size=96)
-    with pytest.raises(TenchError, match=r"Their names and shapes fit .*timm:efficientnet_b0.*: -a ARCH\.$"):
+    with pytest.raises(
+        TenchError, match=r"Its tensors have the names and shapes of .*timm:efficientnet_b0.*: -a ARCH\.$"
+    ):
         load_start(module, start(theirs, PETS), "efficientnet_b0", PETS)
 
 

@@ -23,7 +23,7 @@ class Evaluate:
     """
 
     GROUPS: ClassVar[dict[str, str]] = {
-        "What to evaluate": "model arch source with split label exclude",
+        "What to evaluate": "model arch classes source with split label exclude",
         "Computation": "batch-size threads device | bad trust-code",
         "Output": "per-class json",
     }
@@ -49,6 +49,8 @@ class Evaluate:
     else fail."""
     arch: Annotated[str | None, Flag(aliases=("-a",), metavar="ARCH")] = None
     """The network of a file of another program, if the file does not name it."""
+    classes: Annotated[str | None, Flag(metavar="FILE")] = None
+    """The names of a model's classes if it has only numbers: a file that lists them in order, or imagenet."""
     trust_code: bool = False
     """Import your own network that the run names; it may be in the current directory. Importing runs its code."""
     per_class: bool = False
@@ -67,7 +69,7 @@ def run(arguments: list[str]) -> int:
     if asked.trust_code:
         import_from_here()
     evaluation = evaluate(
-        load(asked.model, asked.device, arch=asked.arch, trust_code=asked.trust_code),
+        load(asked.model, asked.device, arch=asked.arch, classes=asked.classes, trust_code=asked.trust_code),
         (asked.source, *asked.with_) if asked.with_ and asked.source is not None else asked.source,
         split=asked.split,
         batch_size=asked.batch_size,

@@ -44,7 +44,7 @@ class Info:
     json: bool = False
     """Print one JSON object. Keys: layout, classes, splits (images, bytes), exif, fingerprint, notes, tree, examples,
     left_out; for weights: system, arch, candidates, num_tensors, num_parameters, layout, num_classes, classes,
-    image_size, channels, problem, commands."""
+    image_size, channels, eval_resize, squash, interpolation, mean, std, is_assumed, problem, commands."""
 
 
 def run(arguments: list[str]) -> int:
@@ -113,11 +113,23 @@ def _describe_weights(asked: Info) -> int:
     if found.candidates:
         more = ", ..." if len(found.candidates) > _MAX_ARCHS else ""
         print(f"  may fit     {', '.join(found.candidates[:_MAX_ARCHS])}{more}")
+        if len(found.candidates) > 1:
+            print("              (they may compute differently: compare with tench weights --verify SOURCE)")
     print(f"  tensors     {found.num_tensors:,}, {found.num_parameters:,} parameters")
     if found.layout:
         print(f"  layout      {found.layout}")
     if found.image_size:
-        print(f"  images      {found.image_size} px, {found.channels} channel{'' if found.channels == 1 else 's'}")
+        unused = " (the fourth is always zero)" if found.channels == 4 else ""
+        print(
+            f"  images      {found.image_size} px, {found.channels} channel{'' if found.channels == 1 else 's'}{unused}"
+        )
+    if found.eval_resize and found.mean and found.std:
+        how = "squashed" if found.squash else "resized"
+        print(
+            f"  {'assumed' if found.is_assumed else 'input':<11} {how} to {found.eval_resize} px, {found.interpolation}"
+        )
+        mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (found.mean, found.std))
+        print(f"              mean {mean}, std {std}, of pixels from 0 to 1")
     if found.num_classes:
         named = found.classes is not None and not found.classes.numbered
         names = found.classes.names if found.classes is not None and named else ()

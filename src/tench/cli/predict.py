@@ -24,7 +24,7 @@ class Predict:
     """
 
     GROUPS: ClassVar[dict[str, str]] = {
-        "What to classify": "model arch images",
+        "What to classify": "model arch classes images",
         "Output": "top json csv",
         "Computation": "device threads | trust-code",
     }
@@ -41,6 +41,8 @@ class Predict:
     """Threads that read images; 0 is one per core."""
     arch: Annotated[str | None, Flag(aliases=("-a",), metavar="ARCH")] = None
     """The network of a file of another program, if the file does not name it."""
+    classes: Annotated[str | None, Flag(metavar="FILE")] = None
+    """The names of a model's classes if it has only numbers: a file that lists them in order, or imagenet."""
     trust_code: bool = False
     """Import your own network that the run names; it may be in the current directory. Importing runs its code."""
     json: bool = False
@@ -61,7 +63,7 @@ def run(arguments: list[str]) -> int:
         raise UsageError("--json and --csv cannot be combined. Choose one.")
     if asked.trust_code:
         import_from_here()
-    model = load(asked.model, asked.device, arch=asked.arch, trust_code=asked.trust_code)
+    model = load(asked.model, asked.device, arch=asked.arch, classes=asked.classes, trust_code=asked.trust_code)
     results = predict(model, asked.images, top=asked.top, threads=asked.threads)
     bad = 0
     listed, table = [], csv.writer(sys.stdout, lineterminator="\n")

@@ -44,7 +44,7 @@ class Weights:
     """License to state in the model card and in timm's config.json, such as apache-2.0. Only with --to."""
     verify: Annotated[str | None, Flag(metavar="SOURCE")] = None
     """Evaluate the weights on these labelled images first, and write nothing unless they are clearly better than
-    chance."""
+    chance. Without -a, the networks that fit are compared."""
     layout: Literal["nchw", "nhwc"] | None = None
     """Layout of the NNabla file to write. By default that of SRC."""
     channels: int | None = None
@@ -66,9 +66,13 @@ def run(arguments: list[str]) -> int:
         layout=asked.layout,
         channels=asked.channels,
     )
-    print(f"Written: {target}")
     if target.suffix:
+        from tench.weights.nnabla_h5 import in_channels_of, layout_of, read_h5
+
+        parameters = read_h5(target)
+        print(f"Written: {target} ({layout_of(parameters)}, {in_channels_of(parameters)} input channels)")
         return 0
+    print(f"Written: {target}")
     if asked.to is not None:
         print(f"See {target / 'README.md'} for the model card and the code that loads the weights.")
         return 0

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 
 from tench.data.limits import LIMITS
 from tench.data.options import NO_OPTIONS, SourceOptions
-from tench.errors import PassingError, TenchError, some
+from tench.errors import PassingError, TenchError, counted, some
 from tench.files import complete_file
 
 if TYPE_CHECKING:
@@ -158,9 +158,11 @@ class Classes:
         """
         if self.meets_by_position(other):
             if len(self) != len(other):
+                numbered = here if self.numbered else whose
+                remedy = " If it is a model, name its classes with --classes." if self.numbered else ""
                 raise TenchError(
-                    f"{whose} has {len(other)} classes and {here} has {len(self)}; one of them has only numbers for "
-                    "its classes, so they can be matched only if the counts are equal."
+                    f"{whose} has {counted(len(other), 'class')} and {here} has {len(self)}, but {numbered} has only "
+                    f"numbers for its classes, so they can be matched only if the counts are equal.{remedy}"
                 )
             return np.arange(len(other), dtype=np.int32)
         position = {name: index for index, name in enumerate(self.ids)}

@@ -16,7 +16,7 @@ from tench.models.fingerprints import archs_like
 from tench.models.own_network import is_own
 from tench.models.registry import name_in_source, source_of
 from tench.models.source import NetworkSource
-from tench.models.stem import first_conv
+from tench.models.stem import LARGEST_FITTED, first_conv
 from tench.weights.by_order import layers_of, state_in_order
 from tench.weights.own import Classifier, ModelCard
 
@@ -53,7 +53,8 @@ def as_library(classifier: Classifier, library: str) -> tuple[str, nn.Module]:
             return name, network
     raise UsageError(
         f"{classifier.source}: {library} has no network that computes the same as {card.arch}.{_stem(card, library)} "
-        "Nothing was written."
+        f"Nothing was written. {library} has its own networks for images of more than {LARGEST_FITTED} px: train one "
+        "of them."
     )
 
 

@@ -1,7 +1,6 @@
 """Convert weights of other programs to a folder that tench uses like a run, and weights of tench for other programs."""
 
 import contextlib
-import dataclasses
 import logging
 import math
 import os
@@ -15,27 +14,24 @@ import numpy as np
 import torch
 
 from tench.arguments import checked_arguments
-from tench.data.formats.class_files import FILES, parse
-from tench.data.formats.wordnet import imagenet, names_of
-from tench.data.limits import LIMITS
 from tench.data.source import Source
-from tench.data.table import Classes
 from tench.errors import PassingError, TenchError, UsageError, counted
 from tench.evaluation.evaluate import evaluate
 from tench.export.as_library import as_library
 from tench.export.model_readme import README, readme
 from tench.export.to_timm import write_timm
 from tench.files import is_there, user_path
+from tench.models.fingerprints import nearest_archs
 from tench.models.from_torchvision import size_arguments
 from tench.weights import own
 from tench.weights.load import load
 from tench.weights.nnabla_h5 import Layout, converted, write_h5
 from tench.weights.nnabla_nnp import read_parameters
 from tench.weights.recognise import is_h5, is_nnp, is_tench_weights
+from tench.weights.start import starting_weights
 
 _log = logging.getLogger("tench")
 
-IMAGENET = "imagenet"
 Library = Literal["timm", "torchvision"]
 _H5 = ".h5"
 _OF_H5, _OF_LIBRARY, _OF_FOLDER = ("layout", "channels"), ("license",), ("arch", "classes", "verify", "to", "license")
@@ -71,7 +67,8 @@ def convert_weights(
     to: export for this library. timm reads the folder with `timm.create_model("local-dir:DEST", pretrained=True)`;
     torchvision gets model.pth, a state dict. Both get a model card, README.md. license: stated in these files.
 
-    verify: labelled images to evaluate the weights on first; the result is logged. Unless it is clearly better than
+    verify: labelled images to evaluate the weights on first; the result is logged. Without arch, each network that fits
+    weights which do not name theirs is tried, and the most accurate one is used. Unless it is clearly better than
     chance, nothing is written and TenchError is raised: the network, the preprocessing or the order of the classes is
     probably wrong. layout, channels: of the NNabla file: "nchw" or "nhwc", 3 or 4 input channels; None keeps them.
 
@@ -100,7 +97,8 @@ def convert_weights(
     kind = "an NNabla file" if target.suffix else f"a folder for {to or 'tench'}"
     for name in _OF_FOLDER if target.suffix else (*_OF_H5, *(_OF_LIBRARY if to is None else ())):
         if given[name] is not None:
-            raise UsageError(f"{name} has no effect if the destination is {kind}. Leave it out.")
+            hint = f" For that, DEST must end in {_H5}." if name in _OF_H5 else ""
+            raise UsageError(f"--{name} has no effect if the destination is {kind}. Leave it out.{hint}")
     if target.suffix:
         _write_h5(_file(text), target, layout, channels)
         return target
@@ -108,7 +106,9 @@ def convert_weights(
         raise UsageError(
             f"{text} already has tench's weights. To export them, choose a library: --to timm or --to torchvision."
         )
-    classifier = _classifier(text, arch, classes)
+    if arch is None and verify is not None:
+        arch = _best_candidate(text, classes, verify)
+    classifier = load(text, "cpu", arch=arch, classes=classes)
     if verify is not None:
         _require_skill(classifier, verify)
     with _complete_folder(target) as folder:
@@ -128,7 +128,7 @@ def _file(text: str) -> Path:
 
 def _write_h5(path: Path, target: Path, layout: Layout | None, channels: int | None) -> None:
     if channels not in (None, 3, 4):
-        raise UsageError(f"channels must be 3 or 4, got {channels}.")
+        raise UsageError(f"--channels must be 3 or 4, got {channels}.")
     if not path.is_file() or not (is_h5(path) or is_nnp(path)):
         raise UsageError(f"{path} is not an NNabla parameter file. Only such a file can be written as {_H5}.")
     try:
@@ -138,13 +138,16 @@ def _write_h5(path: Path, target: Path, layout: Layout | None, channels: int | N
     write_h5(target, parameters)
 
 
-def _classifier(source: str, arch: str | None, classes: str | None) -> own.Classifier:
-    """The weights in their network, so that nothing is written unless they fit."""
-    classifier = load(source, "cpu", arch=arch)
-    if classes is None:
-        return classifier
-    named = _named_classes(classes, len(classifier.classes))
-    return dataclasses.replace(classifier, card=dataclasses.replace(classifier.card, classes=named))
+def _best_candidate(source: str, classes: str | None, images: Source) -> str | None:
+    """The network that gives the best accuracy, among those that fit weights which do not name theirs; else None."""
+    path = user_path(source)
+    if not is_there(path) or (start := starting_weights(source)).arch is not None:
+        return None
+    found: dict[str, float] = {}
+    for arch in nearest_archs(start.state):
+        found[arch] = evaluate(load(source, "cpu", arch=arch, classes=classes), images).top1
+        _log.info("%s: top-1 %.2f%%", arch, 100 * found[arch])
+    return max(found, key=lambda arch: found[arch], default=None)
 
 
 def _require_skill(classifier: own.Classifier, source: Source) -> None:
@@ -206,28 +209,3 @@ def _complete_folder(target: Path) -> Iterator[Path]:
         raise PassingError(f"{target} cannot be written ({error.strerror}).") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-def _named_classes(asked: str, count: int) -> Classes:
-    """The classes that a user names for a number of outputs. Raises UsageError for another number of them."""
-    if asked == IMAGENET:
-        classes = Classes.of(imagenet(), names_of(imagenet()))
-    else:
-        path = user_path(asked)
-        if not path.is_file():
-            raise UsageError(f"{path}: no such file. classes is {IMAGENET!r} or a file that lists the classes.")
-        if path.stat().st_size > LIMITS.classes_bytes:
-            raise UsageError(f"{path} has {path.stat().st_size:,} bytes, too many for a list of classes.")
-        try:
-            text = path.read_text("utf-8")
-        except UnicodeDecodeError as error:
-            raise TenchError(f"{path} is not UTF-8 ({error}). Save it as UTF-8.") from error
-        classes = parse(text, str(path), path.name if path.name in FILES else _plain_name(path)).classes
-    if len(classes) != count:
-        raise UsageError(f"{asked} names {counted(len(classes), 'class')}, but the network has {count:,} outputs.")
-    return classes
-
-
-def _plain_name(path: Path) -> str:
-    """The name of a known file of classes with the suffix of this one."""
-    return {".csv": "categories.csv", ".json": "imagenet_class_index.json"}.get(path.suffix.lower(), "classes.txt")

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+import tench
 from tench.errors import counted
 from tench.files import is_there, user_path
 from tench.weights.own import Classifier, ModelCard
@@ -28,7 +29,7 @@ def readme(classifier: Classifier, library: str, name: str, license_name: str | 
     parts = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# {name}, {counted(len(card.classes), 'class')}",
-        f"{library}'s `{name}`, exported by tench.",
+        f"{library}'s `{name}`, exported by tench {tench.__version__}.",
         f"```python\n{use}\n```",
         "## Input",
         _table(_input(card)),
@@ -40,7 +41,7 @@ def readme(classifier: Classifier, library: str, name: str, license_name: str | 
     if len(card.classes) <= _MAX_CLASSES and not card.classes.numbered:
         parts += ["## Classes", "\n".join(_classes(card))]
     if (recipe := _recipe(classifier)) is not None:
-        parts += ["## Recipe", f"```yaml\n{recipe.strip()}\n```"]
+        parts += ["## Recipe", f"<details>\n\n```yaml\n{recipe.strip()}\n```\n\n</details>"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -68,7 +69,7 @@ def _results(card: ModelCard) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = [
         (f"validation {name}", f"{found[key]:.2%}")
         for key, name in (("top1", "top-1"), ("top5", "top-5"))
-        if key in found
+        if key in found and (key == "top1" or len(card.classes) > 5)
     ]
     rows += [("validation loss", f"{found['loss']:.4f}")] if "loss" in found else []
     rows += [("epoch", found["epoch"])] if "epoch" in found else []

@@ -43,9 +43,9 @@ def nearest_archs(state: Mapping[str, Tensor]) -> list[str]:
 def fit_hint(state: Mapping[str, Tensor]) -> str:
     """A sentence, after a space, that names the networks with these tensors; empty if none has them."""
     if exact := archs_like(state):
-        return f" Their names and shapes fit {some(exact, 5)}."
+        return f" Its tensors have the names and shapes of {some(exact, 5)}."
     if similar := archs_like(state, by_names=False):
-        return f" Their shapes, in order, fit {some(similar, 5)}."
+        return f" Its tensors have, in order, the shapes of {some(similar, 5)}."
     return ""
 
 

@@ -108,6 +108,7 @@ def start_in_order(
             num_classes=num_classes,
             channels=3,
             image_size=size,
+            is_assumed=True,
             **preprocessing(size),
         )
     raise ValueError(problem)

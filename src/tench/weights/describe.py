@@ -12,9 +12,12 @@ from tench.data.table import Classes
 from tench.errors import TenchError, UsageError
 from tench.files import is_there, shell_command, user_path
 from tench.models.fingerprints import nearest_archs
+from tench.models.own_network import is_own
+from tench.models.registry import source_of
+from tench.models.stem import LARGEST_FITTED
 from tench.weights.known import Start
 from tench.weights.mxnet_params import read_params
-from tench.weights.nnabla_h5 import layout_of
+from tench.weights.nnabla_h5 import in_channels_of, layout_of
 from tench.weights.nnabla_nnp import read_parameters
 from tench.weights.recognise import PARAMS, is_h5, is_nnp, is_params, is_weights
 from tench.weights.start import starting_weights
@@ -51,6 +54,16 @@ class WeightsInfo:
     image_size: int | None
     """Side of the square images, pixels."""
     channels: int | None
+    """Input channels of the first layer; NNabla may add a fourth, which is always zero."""
+    eval_resize: int | None
+    """Side to which the shorter side of an image is resized, or both sides if squash, before the centre is cropped."""
+    squash: bool
+    interpolation: str | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    """Mean and std of pixels from 0 to 1."""
+    is_assumed: bool
+    """Whether the file does not describe its input, and the usual one is given."""
     problem: str | None
     """Why the weights cannot be used, if so."""
     commands: tuple[str, ...]
@@ -89,7 +102,13 @@ def weights_info(path: str | os.PathLike[str]) -> WeightsInfo:
         num_classes=start.num_classes,
         classes=start.classes,
         image_size=start.image_size,
-        channels=start.channels,
+        channels=raw.channels if raw and raw.channels else start.channels,
+        eval_resize=start.eval_resize,
+        squash=start.squash,
+        interpolation=start.interpolation,
+        mean=start.mean,
+        std=start.std,
+        is_assumed=start.is_assumed,
         problem=problem,
         commands=() if problem else tuple(_commands(text, start)),
     )
@@ -112,6 +131,7 @@ class _Raw:
     system: str
     sizes: dict[str, int]
     layout: str | None = None
+    channels: int | None = None
 
 
 def _raw(path: Path) -> _Raw | None:
@@ -121,10 +141,11 @@ def _raw(path: Path) -> _Raw | None:
     if is_h5(path) or is_nnp(path):
         parameters = read_parameters(path)
         try:
-            layout = layout_of(parameters)
-        except ValueError:  # no batch norm
-            layout = None
-        return _Raw(system="NNabla", sizes={one.name: one.values.size for one in parameters}, layout=layout)
+            layout, channels = layout_of(parameters), in_channels_of(parameters)
+        except ValueError:  # no batch norm, or no convolution
+            layout, channels = None, None
+        sizes = {one.name: one.values.size for one in parameters}
+        return _Raw(system="NNabla", sizes=sizes, layout=layout, channels=channels)
     if path.suffix == PARAMS or is_params(path):
         return _Raw(system="MXNet", sizes={name: tensor.numel() for name, tensor in read_params(path).items()})
     return None
@@ -133,12 +154,23 @@ def _raw(path: Path) -> _Raw | None:
 def _commands(path: str, start: Start) -> Iterator[str]:
     """Commands that can use the weights."""
     named = () if start.arch is not None else ("-a", "ARCH")
+    is_imagenet = start.num_classes == 1000 and (start.classes is None or start.classes.numbered)
+    classes = ("--classes", "imagenet") if is_imagenet else ()
     yield f"tench train SOURCE {shell_command('--weights', path, *named)}"
-    yield f"{shell_command('tench', 'evaluate', path, *named)} SOURCE"
-    yield f"{shell_command('tench', 'predict', path, *named)} IMAGE"
+    yield f"{shell_command('tench', 'evaluate', path, *named, *classes)} SOURCE"
+    yield f"{shell_command('tench', 'predict', path, *named, *classes)} IMAGE"
     if start.system != "tench":
-        yield f"{shell_command('tench', 'weights', path, *named)} DEST"
+        yield f"{shell_command('tench', 'weights', path, *named, *classes)} DEST"
     if start.system == "NNabla":
         yield f"{shell_command('tench', 'weights', path)} OUT.h5 --layout nchw|nhwc --channels 3|4"
-    if start.graph is None:
-        yield f"{shell_command('tench', 'weights', path, *named)} DEST --to timm|torchvision"
+    for library in _libraries(start):
+        yield f"{shell_command('tench', 'weights', path, *named, *classes)} DEST --to {library}"
+
+
+def _libraries(start: Start) -> list[str]:
+    """The libraries that have the network: its own, unless its stem is fitted to small images. Others may have it
+    too."""
+    if start.arch is None or start.graph is not None or is_own(start.arch):
+        return []
+    fits = start.image_size is None or start.image_size > LARGEST_FITTED
+    return [source_of(start.arch).NAME] if fits and source_of(start.arch).NAME in ("timm", "torchvision") else []

@@ -115,6 +115,7 @@ def read_hugging_face(folder: Path, config: Config) -> Start:
         channels=channels,
         options=_options(config) if kind.startswith("ViT") else None,
         notes=found.notes,
+        is_assumed=not is_there(folder / PREPROCESSOR),
         **_preprocessing(folder, image_size, channels, is_resnet=kind.startswith("ResNet")),
     )
 

@@ -20,8 +20,8 @@ class Start:
     name for `create`. classes: of the head; matched to those of a dataset by id, never by display name. The other
     fields describe the network's input in the units of a recipe: mean and std of pixels scaled to 0..1; image_size and
     eval_resize in pixels; squash: both sides of an image are resized to eval_resize. options: those the network was
-    created with. graph: of a network that only MXNet's symbol describes. notes: how an ambiguous file was read, one
-    sentence each.
+    created with. graph: of a network that only MXNet's symbol describes. is_assumed: the file does not describe its
+    input, and the usual one is given. notes: how an ambiguous file was read, one sentence each.
     """
 
     state: dict[str, Tensor]
@@ -40,6 +40,7 @@ class Start:
     channel_order: str | None = None
     options: ModelOptions | None = None
     graph: Graph | None = None
+    is_assumed: bool = False
     notes: tuple[str, ...] = ()
 
 

@@ -5,6 +5,7 @@ transformers and timm. Any other file is used with the preprocessing that is usu
 numbers.
 """
 
+import dataclasses
 import logging
 import os
 
@@ -18,6 +19,7 @@ from tench.models.fingerprints import unnamed_network
 from tench.models.own_network import OwnNetwork
 from tench.models.source import AS_MADE
 from tench.weights import own
+from tench.weights.class_names import named_classes
 from tench.weights.known import Start
 from tench.weights.own import Classifier, ModelCard
 from tench.weights.plain_state import completed
@@ -33,6 +35,7 @@ def load(
     device: str | torch.device = "auto",
     *,
     arch: str | None = None,
+    classes: str | None = None,
     model: OwnNetwork | None = None,
     trust_code: bool = False,
 ) -> Classifier:
@@ -44,7 +47,7 @@ def load(
 
     arch: the network, if a file does not name it. Published weights and the folders of transformers and timm describe
     their classes and preprocessing. Any other file gets the preprocessing that is usual for its program and network,
-    and numbers as classes.
+    and numbers as classes. classes: names them: a file that lists them in order, or "imagenet" for its 1000.
 
     For a run that trained your own network, pass either model, the module or function as in `tench.fit`, or
     trust_code=True to import the function that the run names; importing a module runs its code. If you pass a module,
@@ -56,32 +59,38 @@ def load(
     >>> len(classifier.classes), classifier.card.arch
     (10, 'resnet20')
     """
-    text = os.fspath(name)
-    system, colon, _ = text.partition(":")
+    found = _loaded(os.fspath(name), device, arch, model, trust_code)
+    if classes is None:
+        return found
+    card = dataclasses.replace(found.card, classes=named_classes(classes, len(found.classes)))
+    return dataclasses.replace(found, card=card)
+
+
+def _loaded(
+    name: str, device: str | torch.device, arch: str | None, model: OwnNetwork | None, trust_code: bool
+) -> Classifier:
+    system, colon, _ = name.partition(":")
     if colon and system in PUBLISHED:
         if model is not None:
             raise UsageError(f"{name}: published weights come with their network. Leave model= out.")
-        start = starting_weights(text, arch)
+        start = starting_weights(name, arch)
         return own.classifier(start.state, card_of(start), start.source, start.source, device)
-    path = user_path(text)
+    path = user_path(name)
     if not is_there(path):
-        raise UsageError(f"{text}: no such run directory or weights file.{published_hint(text)}")
+        raise UsageError(f"{name}: no such run directory or weights file.{published_hint(name)}")
     if is_tench_weights(path):
         if arch is not None:
-            raise UsageError(f"{text}: its {CARD} names its network. Leave arch out.")
-        return own.load(text, device, model=model, trust_code=trust_code)
+            raise UsageError(f"{name}: its {CARD} names its network. Leave arch out.")
+        return own.load(name, device, model=model, trust_code=trust_code)
     if model is not None:
-        raise UsageError(f"{text}: model= is for a run of your own network. Name the network of this file with arch=.")
-    start = whole_weights(text, arch)
+        raise UsageError(f"{name}: model= is for a run of your own network. Name the network of this file with arch=.")
+    start = whole_weights(name, arch)
     card = card_of(start)
     for note in start.notes:
         _log.info("%s", note)
-    if start.system in _WITHOUT_PREPROCESSING:
+    if start.is_assumed:
         _log.info("%s", _assumption(start.source, card))
     return own.classifier(start.state, card, start.source, start.source, device)
-
-
-_WITHOUT_PREPROCESSING = ("PyTorch", "NNabla", "MXNet", "Gluon")
 
 
 def _assumption(source: str, card: ModelCard) -> str:

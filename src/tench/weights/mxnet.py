@@ -80,6 +80,7 @@ def read_mxnet(path: Path, arch: str | None = None) -> Start:
         num_classes=network.num_classes,
         channels=channels,
         image_size=image_size,
+        is_assumed=True,
         notes=(f"{symbol.name}: " + (f"computes the same as {name}." if name else "used as it is."),),
         **(gluon_input(image_size, channels) if is_gluon else example_input(network, channels, image_size)),
     )

@@ -74,6 +74,7 @@ def completed(state: Mapping[str, Tensor], arch: str, source: str, notes: tuple[
         channels=channels,
         image_size=usual.image_size,
         notes=(*notes, *([note] if note else [])),
+        is_assumed=True,
         **preprocessing,
     )
 
@@ -98,8 +99,7 @@ def _under_names_of(
         else:
             return found, match_by_order_note(source, arch)
     raise TenchError(
-        f"{source}: its weights do not fit {arch}: {first_of(problems)}.{fit_hint(given)} Name their network with "
-        "--arch."
+        f"{source}: its weights do not fit {arch}: {first_of(problems)}.{fit_hint(given)} Name the right one with -a."
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from tench.errors import TenchError, UsageError
+from tench.errors import TenchError, UsageError, some
 from tench.files import is_there, user_path
 from tench.models.info import usual_dry_run
 from tench.models.registry import source_of
@@ -18,7 +18,19 @@ from tench.weights.mxnet import read_mxnet
 from tench.weights.nnabla import read_nnabla
 from tench.weights.plain_state import completed
 from tench.weights.published import timm_weights, torchvision_weights
-from tench.weights.recognise import CARD, CONFIG, PARAMS, SAFETENSORS, SYMBOL, hub_folder, is_h5, is_nnp, is_params
+from tench.weights.recognise import (
+    CARD,
+    CONFIG,
+    PARAMS,
+    SAFETENSORS,
+    SYMBOL,
+    hub_folder,
+    is_h5,
+    is_nnp,
+    is_params,
+    is_tench_weights,
+    is_weights,
+)
 from tench.weights.renaming import as_torchvision
 from tench.weights.timm_folder import ARCHITECTURE, read_timm
 from tench.weights.transfer import load_start
@@ -50,6 +62,10 @@ def starting_weights(name: str, arch: str | None = None) -> Start:
         _require_no_arch(name, arch)
         config = Config(folder / CONFIG)
         return read_timm(folder, config) if ARCHITECTURE in config else read_hugging_face(folder, config)
+    if path.is_dir() and not is_tench_weights(path):
+        files = [one.name for one in sorted(path.iterdir()) if one.is_file() and is_weights(one)]
+        if files:
+            raise UsageError(f"{path} is a folder with weights, {some(files)}. Pass the file: {path / files[-1]}")
     card_path = path.with_name(CARD)
     if path.is_dir() or (path.suffix == SAFETENSORS and is_there(card_path)):
         _require_no_arch(name, arch)
