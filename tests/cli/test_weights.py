@@ -1,8 +1,10 @@
 import os
+import signal
 from pathlib import Path
 
 import pytest
 import torch
+from tests.support.processes import run_python
 from tests.weights.test_nnabla import written
 
 from tench.cli.main import main
@@ -57,3 +59,19 @@ def test_bad_input_is_one_line_and_leaves_nothing(
         "use torchvision:NAME or timm:NAME.\n"
     )
     assert sorted(os.listdir(tmp_path)) == ["w.h5", "whole.h5"]
+
+
+def test_a_terminated_conversion_leaves_nothing(tmp_path: Path) -> None:
+    """The process stops while it verifies the folder, which takes the longest."""
+    torch.save(create("resnet18", num_classes=3, image_size=224).state_dict(), tmp_path / "w.pth")
+    code = """
+        import os, signal, sys
+        from tench.cli.main import main
+        from tench.weights import own
+
+        own.save = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+        sys.exit(main(["weights", "w.pth", "out", "-a", "resnet18"]))
+    """
+    done = run_python(code, cwd=tmp_path)
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
+    assert os.listdir(tmp_path) == ["w.pth"]

@@ -35,7 +35,7 @@ def test_torchvision_loads_the_state_dict_and_gives_equal_logits(tmp_path: Path,
 @pytest.mark.parametrize("to", ["timm", "torchvision"])
 def test_the_code_in_the_model_card_loads_the_weights(tmp_path: Path, to: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path / "run", "resnet18", 128)
-    text = (convert_weights(tmp_path / "run", tmp_path / "out", to=to) / "README.md").read_text()
+    text = (convert_weights(tmp_path / "run", tmp_path / 'my "weights"', to=to) / "README.md").read_text()
     code = text.partition("```python\n")[2].partition("```")[0]
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}

@@ -195,3 +195,14 @@ def test_strides_that_its_weights_were_not_trained_with_are_refused(tmp_path: Pa
     with pytest.raises(UsageError) as refused:
         fit(OTHER, recipe=other, run=tmp_path / "run", options=OPTIONS)
     assert str(refused.value) == (f"{begun}: the network was created with --strides 1 1 2 2 2. Add that option.")
+
+
+def test_weights_for_squashed_images_are_validated_and_tuned_with_squashed_images(tmp_path: Path) -> None:
+    recipe = QUICK.replace(arch="resnet20", batch_size=20, crop_mode="squash")
+    begun = fit(OTHER, recipe=recipe, run=tmp_path / "begun", options=OPTIONS).folder
+    tuned = fit(OTHER, recipe=QUICK.replace(weights=str(begun)), run=tmp_path / "run", options=OPTIONS).folder
+    assert read_card(begun).view.squash
+    assert read_card(tuned).view.squash
+    assert load_recipe(str(tuned / "recipe.yaml")).input.crop_mode == "squash"
+    cropped = QUICK.replace(weights=str(begun), crop_mode="center")
+    assert not read_card(fit(OTHER, recipe=cropped, run=tmp_path / "cropped", options=OPTIONS).folder).view.squash

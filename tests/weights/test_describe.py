@@ -38,6 +38,15 @@ def test_commands_need_no_arch_if_the_checkpoint_names_its_network(tmp_path: Pat
     assert f"tench evaluate {tmp_path / 'w.pth'} SOURCE" in found.commands
 
 
+def test_weights_that_do_not_fit_the_network_they_name_have_a_problem(tmp_path: Path) -> None:
+    state = models.resnet18(weights=None, num_classes=3).state_dict()
+    torch.save({"arch": "resnet50", "state_dict": state}, tmp_path / "w.pth")
+    found = weights_info(tmp_path / "w.pth")
+    assert found.problem is not None
+    assert "its weights do not fit resnet50: " in found.problem
+    assert found.commands == ()
+
+
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 def test_a_file_of_nnabla_has_a_network_and_a_layout(tmp_path: Path, layout: Any) -> None:
     written(tmp_path / "w.h5")

@@ -159,7 +159,9 @@ def test_the_classes_are_those_of_id2label_unless_they_are_only_numbers(folder: 
     assert (cranes.ids, cranes.names) == (("0", "1", "2"), ("crane", "crane", "cat"))
 
 
-CONVNEXT = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3, "resample": 3, "crop_pct": 0.875}
+PLAIN = {"do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.25] * 3, "resample": 2}
+CONVNEXT = PLAIN | {"resample": 3, "crop_pct": 0.875}
+NAMED = PLAIN | {"resample": 3, "image_processor_type": "ConvNextImageProcessor"}
 
 
 @pytest.mark.parametrize(
@@ -169,11 +171,14 @@ CONVNEXT = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3, "resample": 3, "cr
         (CONVNEXT | {"size": {"shortest_edge": 224}}, (224, 256, False, "bicubic")),
         (CONVNEXT | {"size": 224}, (224, 256, False, "bicubic")),
         (CONVNEXT | {"size": {"shortest_edge": 384}}, (384, 384, True, "bicubic")),
-        ({"size": {"height": 160, "width": 160}, "resample": 2}, (160, 160, True, "bilinear")),
-        ({"size": 160, "resample": 2}, (160, 160, True, "bilinear")),
+        (CONVNEXT | {"size": 224, "do_center_crop": True, "crop_size": 160}, (160, 256, False, "bicubic")),
+        (NAMED | {"size": {"shortest_edge": 224}}, (224, 256, False, "bicubic")),
+        (PLAIN | {"size": {"height": 160, "width": 160}}, (160, 160, True, "bilinear")),
+        (PLAIN | {"size": 160}, (160, 160, True, "bilinear")),
         (
-            {"size": {"shortest_edge": 256}, "do_center_crop": True, "crop_size": {"height": 224, "width": 224}},
-            (224, 256, False, "bicubic"),
+            PLAIN
+            | {"size": {"shortest_edge": 256}, "do_center_crop": True, "crop_size": {"height": 224, "width": 224}},
+            (224, 256, False, "bilinear"),
         ),
     ],
 )
@@ -224,12 +229,63 @@ def test_unsupported_models_are_refused(folder: Write, config: dict[str, Any], m
     [
         ({"do_resize": False}, "do_resize is False. Only True is supported."),
         ({"resample": 1}, "resample is 1. Only 2 (bilinear) and 3 (bicubic) are supported."),
-        ({"size": {"height": 200, "width": 300}}, "leaves images that are not square"),
-        ({"size": {"shortest_edge": 256}}, "leaves images that are not square"),
+        ({"size": {"height": 200, "width": 300}}, "do not give a square part of the image"),
+        ({"size": {"shortest_edge": 256}}, "do not give a square part of the image"),
+        ({"size": 224, "do_center_crop": True, "crop_size": 300}, "do not give a square part of the image"),
+        ({"size": 224, "do_center_crop": True}, "do not give a square part of the image"),
+        ({"do_flip_channel_order": True}, "do_flip_channel_order cannot be represented, so the images would be "),
+        ({"rescale_offset": True}, "rescale_offset cannot be represented"),
+        ({"do_pad": True}, "do_pad cannot be represented"),
+        ({"image_mean": None}, "has no image_mean, whose default depends on the image processor. Add it."),
+        ({"do_normalize": None, "resample": None}, "has no resample, whose default depends on"),
+        ({"rescale_factor": 0}, "rescale_factor must be above 0, got 0."),
+        ({"crop_pct": 0}, "crop_pct is 0, but should be at most 1 and at least 0.01."),
+        ({"image_std": [0, 0, 0]}, "the preprocessing cannot be used: std is [0.0, 0.0, 0.0], but should be"),
+        ({"image_mean": [0.5]}, "the preprocessing cannot be used: mean is [0.5], but should be 3 numbers"),
     ],
 )
 def test_unsupported_preprocessing_is_refused(folder: Write, preprocessor: dict[str, Any], message: str) -> None:
-    assert message in error_of(load)(folder(preprocessor=preprocessor))
+    assert message in error_of(load)(folder(preprocessor=PLAIN | {"size": 224} | preprocessor))
+
+
+def test_values_that_are_null_or_false_change_nothing(folder: Write) -> None:
+    given = {"size": 224, "do_pad": False, "do_flip_channel_order": None, "rescale_offset": False}
+    assert load(folder(preprocessor=PLAIN | given)).card.image_size == 224
+
+
+def test_a_small_image_size_does_not_change_the_stem(folder: Write, resnet: nn.Module) -> None:
+    """tench fits the stems of its own networks to small images; transformers does not."""
+    found = load(folder(preprocessor=CONVNEXT | {"size": {"shortest_edge": 64}}))
+    images = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(found.module(images), resnet(images))
+
+
+def test_the_named_file_is_read_even_if_another_one_is_preferred(folder: Write) -> None:
+    place = folder()
+    state = torch.load(folder(file="pytorch_model.bin") / "pytorch_model.bin", weights_only=True)
+    state["classifier.1.bias"] += 100
+    torch.save(state, place / "pytorch_model.bin")
+    assert float(load(place / "pytorch_model.bin").module.state_dict()["fc.bias"].min()) > 50
+    assert float(load(place).module.state_dict()["fc.bias"].max()) < 50
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"num_channels": 10**10}, "num_channels is 10000000000. Only 1 and 3 are supported."),
+        ({"id2label": {"0": "a\udcff", "1": "b", "2": "c"}}, "contains unprintable characters."),
+        ({"id2label": {"0": "a\n## b", "1": "b", "2": "c"}}, "contains unprintable characters."),
+    ],
+)
+def test_hostile_values_are_refused(folder: Write, config: dict[str, Any], message: str) -> None:
+    assert message in error_of(load)(folder(RESNET18 | config))
+
+
+def test_a_classifier_without_rows_is_refused(folder: Write, resnet: nn.Module) -> None:
+    for weight in (torch.zeros(()), torch.zeros(0, 512)):
+        state = as_transformers_holds_it(resnet) | {"classifier.1.weight": weight}
+        assert "has no classifier weights (fc.weight)" in error_of(load)(folder(state=state))
 
 
 def test_weights_in_several_files_are_refused_with_what_to_do(tmp_path: Path) -> None:

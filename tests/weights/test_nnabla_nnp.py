@@ -57,6 +57,17 @@ def test_the_error_about_damaged_parameters_names_the_archive(tmp_path: Path) ->
     assert text.startswith(f"{tmp_path / 'w.nnp'}/parameter.h5")
 
 
+def test_damaged_compression_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "w.nnp", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("nnp_version.txt", "0.1\n")
+        archive.writestr("parameter.h5", bytes(range(256)) * 40)
+    content = bytearray((tmp_path / "w.nnp").read_bytes())
+    at = content.index(b"parameter.h5") + len(b"parameter.h5")
+    content[at : at + 40] = b"\xff" * 40
+    (tmp_path / "w.nnp").write_bytes(content)
+    assert error_of(load)(tmp_path / "w.nnp").startswith(f"{tmp_path / 'w.nnp'}: parameter.h5 cannot be read (")
+
+
 def test_a_member_that_claims_gigabytes_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "w.nnp", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("nnp_version.txt", "0.1\n")

@@ -330,7 +330,7 @@ def test_an_unreadable_file_is_not_reported_as_missing(saved: Path, name: str, m
         (
             "options",
             {"speed": 2},
-            "options.'speed' is not known. Known: dropout, drop_path, strides, norm_eps, blurpool",
+            "options.'speed' is not known. Known: dropout, drop_path, strides, norm_eps, fit_stem, blurpool",
         ),
         ("trained_on", 5, "trained_on is 5, but should be keys and values"),
         ("trained_on", {"source": 5}, "trained_on.source is 5, but should be text or a list of texts"),

@@ -3,6 +3,7 @@
 import gzip
 import json
 import tarfile
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -13,7 +14,7 @@ from safetensors.torch import save_file
 from tests.support.processes import run_python
 from tests.weights.test_nnabla import written
 
-from tench.weights.recognise import hub_folder, is_weights
+from tench.weights.recognise import hub_folder, is_tench_weights, is_weights
 
 
 @pytest.mark.parametrize("name", ["w.pth", "w.pth.tar", "w.ckpt", "pytorch_model.bin", "w"])
@@ -43,8 +44,11 @@ def test_datasets_are_not_weights(tmp_path: Path) -> None:
     (tmp_path / "data_batch_1.bin").write_bytes(bytes(3073))
     (tmp_path / "empty.pth").touch()
     (tmp_path / "damaged.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images/config.json").write_text("{}")
+    (tmp_path / "images/cat").mkdir(parents=True)
+    for name in ("config.json", "model.json", "model.safetensors"):
+        (tmp_path / "images" / name).write_text("{}")
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("images/data.pkl", "")
     for path in tmp_path.iterdir():
         assert not is_weights(path), path.name
     assert not is_weights(tmp_path / "nothing")
@@ -53,13 +57,23 @@ def test_datasets_are_not_weights(tmp_path: Path) -> None:
 def test_a_folder_with_weights_is_of_the_hub_or_of_tench(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({}))
     assert hub_folder(tmp_path) is None
-    (tmp_path / "model.safetensors").touch()
-    assert hub_folder(tmp_path) == hub_folder(tmp_path / "model.safetensors") == tmp_path
-    assert hub_folder(tmp_path / "config.json") is None
-    assert is_weights(tmp_path)
-    (tmp_path / "model.json").touch()
+    for key in ("architecture", "architectures"):
+        (tmp_path / "config.json").write_text(json.dumps({key: []}))
+        assert hub_folder(tmp_path) == hub_folder(tmp_path / "model.safetensors") == tmp_path
+        assert is_weights(tmp_path)
+        assert is_weights(tmp_path / "config.json")
+    for name in ("model.json", "best.safetensors"):
+        (tmp_path / name).touch()
     assert hub_folder(tmp_path) is None
     assert is_weights(tmp_path)
+
+
+def test_other_files_beside_the_weights_of_tench_are_not_part_of_them(tmp_path: Path) -> None:
+    (tmp_path / "model.json").touch()
+    (tmp_path / "other.pth").touch()
+    assert is_tench_weights(tmp_path)
+    assert not is_tench_weights(tmp_path / "other.pth")
+    assert is_tench_weights(tmp_path / "last.ckpt")
 
 
 def test_recognising_needs_no_torch() -> None:

@@ -8,7 +8,9 @@ from torch import nn
 
 from tench.compat import import_torchvision
 from tench.data.table import Classes
+from tench.input.views import IMAGENET_MEAN
 from tench.models import create
+from tench.weights.load import load
 from tench.weights.renaming import as_torchvision
 from tench.weights.start import load_start, starting_weights
 
@@ -96,6 +98,11 @@ def test_a_regnet_of_ti_or_pycls_gets_torchvisions_names(tmp_path: Path, arch: s
     assert found.arch == (arch if holder == "TI" else None)
     assert found.state.keys() == ours.state_dict().keys()
     assert all(torch.equal(found.state[name], tensor) for name, tensor in ours.state_dict().items())
+    assert found.channel_order == (None if holder == "TI" else "bgr")
+    card = load(tmp_path / "best.pth", arch=arch).card
+    bgr = card.channel_order == "bgr"
+    assert bgr == (holder == "pycls")
+    assert card.mean == (IMAGENET_MEAN[::-1] if bgr else IMAGENET_MEAN)
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "vgg11", "mobilenet_v2", "densenet121", "efficientnet_b0"])

@@ -86,3 +86,60 @@ def test_unsupported_preprocessing_is_refused(folder: Path, change: dict[str, An
     config["pretrained_cfg"] |= change
     (folder / "config.json").write_text(json.dumps(config))
     assert error_of(load)(folder) == f"{folder / 'config.json'}: {message}"
+
+
+@pytest.mark.parametrize("size", [64, 32])
+def test_a_small_image_size_does_not_change_the_stem(tmp_path: Path, size: int) -> None:
+    """tench fits the stems of its own networks to small images; timm does not."""
+    torch.manual_seed(0)
+    overlay = {"input_size": (3, size, size), "num_classes": 10}
+    network = timm.create_model("mobilenetv2_035", num_classes=10, pretrained_cfg_overlay=overlay).eval()
+    timm.models.save_for_hf(network, tmp_path / "out", safe_serialization=True)
+    found = load(tmp_path / "out")
+    images = torch.randn(2, 3, size, size)
+    with torch.inference_mode():
+        assert torch.equal(found.module(images), network(images))
+
+
+def changed(folder: Path, change: dict[str, Any]) -> Path:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    return folder
+
+
+def test_repeated_names_of_classes_get_numbers_as_ids(folder: Path) -> None:
+    classes = load(changed(folder, {"label_names": ["crane", "crane", "cat"], "label_descriptions": None})).classes
+    assert (classes.ids, classes.names) == (("0", "1", "2"), ("crane", "crane", "cat"))
+
+
+def test_an_old_config_in_one_object_has_its_names_under_labels(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    flat = {"architecture": config["architecture"], "labels": ["a", "b", "c"], **config["pretrained_cfg"]}
+    (folder / "config.json").write_text(json.dumps(flat | {"num_classes": 3, "input_size": [1, 160, 160]}))
+    assert load(folder).classes.ids == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"num_classes": 10**12, "model_args": {"in_chans": 1}},
+            "num_classes is 1,000,000,000,000, but no layer in model.safetensors has as many",
+        ),
+        ({"model_args": {"in_chans": 10**9}}, "in_chans is 1000000000. Only 1 and 3 are supported."),
+        ({"model_args": {"in_chans": "x"}}, "in_chans is 'x', but should be"),
+        ({"label_names": {"0": "a"}}, "label_names has 1 name, but num_classes is 3."),
+        ({"pretrained_cfg": {"crop_pct": 0}}, "crop_pct is 0, but should be at most 1 and at least 0.01."),
+        (
+            {"pretrained_cfg": {"input_size": [1, 160, 160], "mean": [0.5], "std": [0]}},
+            "cannot be used: std is [0.0], but should be",
+        ),
+    ],
+)
+def test_hostile_values_are_refused(folder: Path, change: dict[str, Any], message: str) -> None:
+    assert message in error_of(load)(changed(folder, change))
+
+
+def test_arguments_that_only_matter_in_training_are_accepted(folder: Path) -> None:
+    arguments = {"in_chans": 1, "drop_rate": 0.1, "drop_path_rate": 0.1}
+    assert load(changed(folder, {"model_args": arguments})).card.channels == 1

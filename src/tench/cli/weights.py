@@ -1,6 +1,11 @@
 """`tench weights`: convert weights of other programs for tench, and export tench's to timm and torchvision."""
 
+import contextlib
 import dataclasses
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
 from typing import Annotated, ClassVar, Literal
 
 from tench.cli.parse import parse
@@ -55,17 +60,18 @@ def run(arguments: list[str]) -> int:
     asked = parse(Weights, arguments)
     from tench.export.convert import convert_weights
 
-    target = convert_weights(
-        asked.source,
-        asked.dest,
-        verify=asked.verify,
-        arch=asked.arch,
-        classes=asked.classes,
-        to=asked.to,
-        license=asked.license,
-        layout=asked.layout,
-        channels=asked.channels,
-    )
+    with _termination_raises():
+        target = convert_weights(
+            asked.source,
+            asked.dest,
+            verify=asked.verify,
+            arch=asked.arch,
+            classes=asked.classes,
+            to=asked.to,
+            license=asked.license,
+            layout=asked.layout,
+            channels=asked.channels,
+        )
     if target.suffix:
         from tench.weights.nnabla_h5 import in_channels_of, layout_of, read_h5
 
@@ -92,3 +98,23 @@ def run(arguments: list[str]) -> int:
 
 def _values(numbers: tuple[float, ...]) -> str:
     return " ".join(f"{number:.4g}" for number in numbers)
+
+
+@contextlib.contextmanager
+def _termination_raises() -> Iterator[None]:
+    """In this block, SIGTERM and SIGHUP raise SystemExit, so that a folder that is not complete is removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    heeded = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
+    for number in heeded:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            signal.signal(number, signal.SIG_DFL)

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import nn
 
 from tench.arguments import checked_arguments
 from tench.data.source import Source
@@ -111,11 +112,13 @@ def convert_weights(
     classifier = load(text, "cpu", arch=arch, classes=classes)
     if verify is not None:
         _require_skill(classifier, verify)
-    with _complete_folder(target) as folder:
-        if to is None:
+    if to is None:
+        with _complete_folder(target) as folder:
             own.save(folder, classifier.module, classifier.card)
-        else:
-            _export(to, folder, classifier, license, target.name)
+        return target
+    name, network = as_library(classifier, to)
+    with _complete_folder(target) as folder:
+        _export(to, name, network, folder, classifier, license, target.name)
     return target
 
 
@@ -173,12 +176,19 @@ def _require_skill(classifier: own.Classifier, source: Source) -> None:
         )
 
 
-def _export(library: Library, folder: Path, classifier: own.Classifier, license_name: str | None, dest: str) -> None:
-    name, network = as_library(classifier, library)
+def _export(
+    library: Library,
+    name: str,
+    network: nn.Module,
+    folder: Path,
+    classifier: own.Classifier,
+    license_name: str | None,
+    dest: str,
+) -> None:
     card = classifier.card
     if library == "timm":
         write_timm(folder, name, network, classifier.card, license_name)
-        use = f'import timm\n\nmodel = timm.create_model("local-dir:{dest}", pretrained=True).eval()'
+        use = f"import timm\n\nmodel = timm.create_model({f'local-dir:{dest}'!r}, pretrained=True).eval()"
     else:
         if card.channels != 3:
             raise UsageError(f"{classifier.source}: torchvision cannot create {name} for grey images. Use --to timm.")
@@ -188,7 +198,7 @@ def _export(library: Library, folder: Path, classifier: own.Classifier, license_
         use = (
             "import torch\nimport torchvision\n\n"
             f'model = torchvision.models.get_model("{name}", {arguments})\n'
-            f'model.load_state_dict(torch.load("{dest}/{_STATE}"))\nmodel.eval()'
+            f"model.load_state_dict(torch.load({f'{dest}/{_STATE}'!r}))\nmodel.eval()"
         )
     (folder / README).write_text(readme(classifier, library, name, license_name, use), "utf-8")
 

@@ -1,5 +1,6 @@
 """The model card: README.md beside weights that are written for other programs, as the Hugging Face hub shows it."""
 
+import html
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
@@ -82,7 +83,7 @@ def _data(trained_on: dict[str, Any]) -> list[tuple[str, object]]:
     """What the weights were trained on. Folder names are left out, because they belong to the machine."""
     source = trained_on.get("source", "")
     names = [PurePath(one).name for one in ([source] if isinstance(source, str) else source)]
-    rows: list[tuple[str, object]] = [("dataset", ", ".join(names))]
+    rows: list[tuple[str, object]] = [("dataset", _text(", ".join(names)))]
     for key, label in (
         ("layout", "layout"),
         ("fingerprint", "fingerprint of the training data"),
@@ -96,7 +97,12 @@ def _data(trained_on: dict[str, Any]) -> list[tuple[str, object]]:
 
 def _classes(card: ModelCard) -> Iterator[str]:
     for index, (class_id, name) in enumerate(zip(card.classes.ids, card.classes.names, strict=True)):
-        yield f"{index}. {class_id}" + (f" ({name})" if name != class_id else "")
+        yield f"{index}. {_text(class_id)}" + (f" ({_text(name)})" if name != class_id else "")
+
+
+def _text(name: str) -> str:
+    """A name as Markdown text on one line."""
+    return html.escape(" ".join(name.split()), quote=False).replace("`", "'").replace("|", "&#124;")
 
 
 def _recipe(classifier: Classifier) -> str | None:

@@ -66,7 +66,7 @@ def _rehearse(arch: str, num_classes: int, image_size: int, channels: int, optio
         _check_logits(network(images), num_classes)
 
     images = (2, channels, image_size, image_size)
-    if source.FITS_STEM:
+    if source.FITS_STEM and options.fit_stem:
         try:
             return dry_run(build, images, with_fitted_stem)
         except Exception:

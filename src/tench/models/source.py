@@ -28,6 +28,8 @@ class ModelOptions:
     """Five strides, of the stem and the stages after it; only edgeai's networks have this option."""
     norm_eps: float | None = None
     """Epsilon of the layer norms; only timm's networks have this option. The ViTs of transformers use 1e-12."""
+    fit_stem: bool = True
+    """Whether `create` fits the stems of torchvision's and timm's networks to small images. Other programs do not."""
     blurpool: bool = False
     """A fixed blur before convolutions of stride 2, for any network (`blurpool`)."""
 

@@ -131,6 +131,9 @@ class Input:
     eval_resize: Annotated[int, Bounds(at_least=1, at_most=32_768)] | Auto = "auto"
     """Evaluation: the shorter side is resized to this, then the centre is cropped. auto: the image size divided by
     0.875, or the image size itself up to 64 pixels."""
+    crop_mode: Literal["center", "squash"] | Auto = "auto"
+    """Evaluation: squash resizes both sides to eval_resize, which changes the aspect ratio. auto: as the weights that
+    training starts from expect it, else center."""
     interpolation: Literal["bilinear", "bicubic"] | Auto = "auto"
     """Resize filter in evaluation. auto: bilinear."""
     mean: Annotated[tuple[Annotated[float, Bounds(at_least=-1_000_000, at_most=1_000_000)], ...], Channels] | Auto = (
@@ -395,6 +398,7 @@ class ResolvedInput(Input):
     train_view: TrainView
     pad: int
     eval_resize: int
+    crop_mode: Literal["center", "squash"]
     interpolation: Literal["bilinear", "bicubic"]
     mean: tuple[float, ...]
     std: tuple[float, ...]

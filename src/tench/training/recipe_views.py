@@ -47,7 +47,8 @@ def at_size(recipe: Recipe, image_size: int) -> Recipe:
 def eval_view(recipe: Resolved) -> EvalView:
     """The evaluation view of a recipe."""
     view = recipe.input
-    return EvalView(size=view.image_size, resize=view.eval_resize, interpolation=view.interpolation)
+    squash = view.crop_mode == "squash"
+    return EvalView(size=view.image_size, resize=view.eval_resize, interpolation=view.interpolation, squash=squash)
 
 
 def test_view(recipe: Resolved) -> EvalView:

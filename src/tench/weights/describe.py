@@ -12,13 +12,18 @@ from tench.data.table import Classes
 from tench.errors import TenchError, UsageError
 from tench.files import is_there, shell_command, user_path
 from tench.models.fingerprints import nearest_archs
+from tench.models.meta import dry_run
 from tench.models.own_network import is_own
 from tench.models.registry import source_of
 from tench.models.stem import LARGEST_FITTED
+from tench.weights.by_order import with_counters
 from tench.weights.known import Start
+from tench.weights.load import card_of
 from tench.weights.mxnet_params import read_params
 from tench.weights.nnabla_h5 import in_channels_of, layout_of
 from tench.weights.nnabla_nnp import read_parameters
+from tench.weights.own import differences, first_of
+from tench.weights.plain_state import completed
 from tench.weights.recognise import PARAMS, is_h5, is_nnp, is_params, is_weights
 from tench.weights.start import starting_weights
 
@@ -91,7 +96,7 @@ def weights_info(path: str | os.PathLike[str]) -> WeightsInfo:
     raw = _raw(place) if known is None or known.system == "NNabla" else None
     start = known or Start(state={}, source=text, system=raw.system if raw else "PyTorch")
     sizes = {name: tensor.numel() for name, tensor in start.state.items()} if raw is None else raw.sizes
-    return WeightsInfo(
+    found = WeightsInfo(
         path=text,
         system=start.system,
         arch=start.arch,
@@ -109,9 +114,24 @@ def weights_info(path: str | os.PathLike[str]) -> WeightsInfo:
         mean=start.mean,
         std=start.std,
         is_assumed=start.is_assumed,
-        problem=problem,
-        commands=() if problem else tuple(_commands(text, start)),
+        problem=problem or _misfit(start),
+        commands=(),
     )
+    return found if found.problem else dataclasses.replace(found, commands=tuple(_commands(text, start)))
+
+
+def _misfit(start: Start) -> str | None:
+    """Why weights do not fit the network that they name."""
+    if start.arch is None or is_own(start.arch):
+        return None
+    try:
+        whole = start if start.num_classes is not None else completed(start.state, start.arch, start.source)
+        card = card_of(whole)
+        module = dry_run(card.create_module, (1, card.channels, 1, 1), lambda network, _: network)
+        found = differences(module.state_dict(), with_counters(module, whole.state) | whole.state)
+    except TenchError as error:
+        return str(error)
+    return f"its weights do not fit {start.arch}: {first_of(found)}." if found else None
 
 
 def _start_of(name: str) -> tuple[Start | None, str | None]:

@@ -67,7 +67,12 @@ def read_state(path: Path) -> StateFile:
     if isinstance(content, Mapping) and _LIGHTNING in content and _is_state(inner):
         inner, left_out = _network_of_lightning(inner)
         notes += [f"{path}: left out {some(left_out)}, not part of the network."] if left_out else []
-    return StateFile(as_float32(_bare(inner, path)), arch if isinstance(arch, str) else None, tuple(notes))
+    state = _bare(inner, path)
+    try:
+        state = as_float32(state)
+    except (NotImplementedError, RuntimeError) as error:
+        raise TenchError(f"{path} has values of a type that cannot be used ({reason_of(error)}).") from error
+    return StateFile(state, arch if isinstance(arch, str) else None, tuple(notes))
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:

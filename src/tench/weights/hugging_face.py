@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 from tench.data.table import Classes
-from tench.errors import TenchError, UsageError
+from tench.errors import TenchError, UsageError, some
 from tench.files import is_there
 from tench.input.resampling import Interpolation
-from tench.input.views import IMAGENET_MEAN, IMAGENET_STD
 from tench.models import from_timm
 from tench.models.source import ModelOptions
-from tench.plain import PlainError, read_json, shown, typed
+from tench.plain import shown
 from tench.weights.files import read_state
+from tench.weights.hub import Config, named_by, num_rows, weights_file
 from tench.weights.known import Start, imagenet_input
-from tench.weights.recognise import CONFIG, HUB_FILES
+from tench.weights.recognise import CONFIG
 
 PREPROCESSOR = "preprocessor_config.json"
 _RESNETS = {
@@ -41,53 +41,11 @@ _SQUASHED_FROM = 384
 """From this size on, ConvNextImageProcessor, which ResNets use, does not crop."""
 
 
-class Config:
-    """The values of a JSON file, checked when they are used; errors name the file and the key."""
-
-    def __init__(self, path: Path, values: dict[str, Any] | None = None) -> None:
-        self.path = path
-        try:
-            self._values: dict[str, Any] = read_json(path, dict[str, Any]) if values is None else values
-        except ValueError as error:
-            raise TenchError(f"{path}: {error}.") from error
-
-    def __contains__(self, key: str) -> bool:
-        return self._values.get(key) is not None
-
-    def get(self, key: str, kind: Any, default: Any = None) -> Any:
-        """The value of a key, of the given type; the default if it is absent or null."""
-        if key not in self:
-            return default
-        try:
-            return typed(self._values[key], kind, key)
-        except PlainError as error:
-            raise TenchError(f"{self.path}: {error}.") from error
-
-    def inside(self, key: str) -> "Config":
-        """The values of a nested object; those of this one if there is none."""
-        return Config(self.path, self.get(key, dict[str, Any])) if key in self else self
-
-    def require(self, key: str, expected: object, default: object) -> None:
-        """Raise UsageError unless a key has the only value that our networks implement."""
-        if (found := self.get(key, Any, default)) != expected:
-            raise UsageError(f"{self.path}: {key} is {shown(found)}. Only {shown(expected)} is supported.")
-
-
-def weights_file(folder: Path) -> Path:
-    """The file of weights in a folder of the hub. Raises UsageError if there is none."""
-    for name in HUB_FILES:
-        if is_there(folder / name):
-            return folder / name
-    raise UsageError(
-        f"{folder} has {CONFIG}, but neither {' nor '.join(HUB_FILES)}. If its weights are in several files, save the "
-        "model in one: save_pretrained(..., max_shard_size='100GB')."
-    )
-
-
-def read_hugging_face(folder: Path, config: Config) -> Start:
+def read_hugging_face(path: Path, config: Config) -> Start:
     """The weights in a folder, for the network of ours that computes the same.
 
-    Raises UsageError if the model has no such network, TenchError if a file is damaged.
+    path: of the folder or a file in it. Raises UsageError if the model has no such network, TenchError if a file is
+    damaged.
     """
     (kind, *_) = config.get("architectures", tuple[str, ...], ()) or ("",)
     if kind not in _NETWORKS:
@@ -95,28 +53,31 @@ def read_hugging_face(folder: Path, config: Config) -> Start:
             f"{config.path} describes {kind or 'no model'}, which tench cannot read. Supported transformers models: "
             f"{_KNOWN}."
         )
-    path = weights_file(folder)
-    found = read_state(path)
+    file = weights_file(path)
+    found = read_state(file)
     arch, image_size = _NETWORKS[kind](config)
     state = under_library_names(found.state)
     head = {"ResNetForImageClassification": "fc.weight", "ViTForImageClassification": "head.weight"}[kind]
-    if head not in state:
+    num_classes = num_rows(state, head)
+    if num_classes is None:
         raise TenchError(
-            f"{path} has no classifier weights ({head}), so it is not a trained {kind}. Pass a fine-tuned model."
+            f"{file} has no classifier weights ({head}), so it is not a trained {kind}. Pass a fine-tuned model."
         )
-    num_classes, channels = len(state[head]), config.get("num_channels", int, 3)
+    preprocessor = file.with_name(PREPROCESSOR)
+    channels = config.channels("num_channels", 3)
+    is_resnet = kind.startswith("ResNet")
     return Start(
         state=state,
-        source=str(path),
+        source=str(file),
         system="transformers",
         arch=arch,
         classes=_classes(config, num_classes),
         num_classes=num_classes,
         channels=channels,
-        options=_options(config) if kind.startswith("ViT") else None,
+        options=ModelOptions(fit_stem=False, norm_eps=None if is_resnet else _norm_eps(config)),
         notes=found.notes,
-        is_assumed=not is_there(folder / PREPROCESSOR),
-        **_preprocessing(folder, image_size, channels, is_resnet=kind.startswith("ResNet")),
+        is_assumed=not is_there(preprocessor),
+        **_preprocessing(preprocessor, image_size, channels, is_resnet=is_resnet),
     )
 
 
@@ -164,8 +125,11 @@ def _vit(config: Config) -> tuple[str, int]:
     return arch, size
 
 
-def _options(config: Config) -> ModelOptions:
-    return ModelOptions(norm_eps=config.get("layer_norm_eps", float, 1e-12))
+def _norm_eps(config: Config) -> float:
+    found: float = config.get("layer_norm_eps", float, 1e-12)
+    if found < 0:
+        raise TenchError(f"{config.path}: layer_norm_eps is {found:g}, but should be at least 0.")
+    return found
 
 
 _NETWORKS: Mapping[str, Callable[[Config], tuple[str, int]]] = {
@@ -215,7 +179,7 @@ def _of_vit(state: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in state.items():
         if match := re.fullmatch(r"vit\.encoder\.layer\.(\d+)\.attention\.attention\.query\.(weight|bias)", name):
             parts = [name.replace("query", part) for part in ("query", "key", "value")]
-            if all(part in state for part in parts):
+            if all(num_rows(state, part) for part in parts):
                 found[f"blocks.{match[1]}.attn.qkv.{match[2]}"] = torch.cat([state[part] for part in parts])
                 continue
         if not re.search(r"\.attention\.attention\.(key|value)\.|^vit\.pooler\.", name):  # the pooler is not used
@@ -236,32 +200,51 @@ def _classes(config: Config, num_classes: int) -> Classes | None:
         raise TenchError(
             f"{config.path}: id2label has no entry {error}, but the model has {num_classes:,} classes."
         ) from error
-    if len(set(names)) < num_classes:  # as in ImageNet, which has two cranes and two maillots
-        return Classes.of(list(map(str, range(num_classes))), names)
-    return Classes.of(names)
+    return named_by(config, names, names)
 
 
-def _preprocessing(folder: Path, image_size: int, channels: int, *, is_resnet: bool) -> dict[str, Any]:
-    """The fields of `Start` that describe the input, from preprocessor_config.json."""
+_KEYS = (
+    *("do_resize", "size", "resample", "do_center_crop", "crop_size", "crop_pct", "do_rescale", "rescale_factor"),
+    *("do_normalize", "image_mean", "image_std"),
+    # These do not change the pixels of an RGB image.
+    *("image_processor_type", "feature_extractor_type", "do_convert_rgb", "processor_class", "transformers_version"),
+    *("data_format", "input_data_format", "default_to_square", "return_tensors", "device", "disable_grouping"),
+)
+"""The keys of preprocessor_config.json that are understood; any other is refused unless it is null or false."""
+
+
+def _preprocessing(path: Path, image_size: int, channels: int, *, is_resnet: bool) -> dict[str, Any]:
+    """The fields of `Start` that describe the input, from preprocessor_config.json, or the usual ones without it.
+
+    The defaults of the many image processors differ, so that values which matter must be in the file.
+    """
     common = imagenet_input(image_size) | {"image_size": image_size}
-    if not is_there(folder / PREPROCESSOR):
+    if not is_there(path):
         if is_resnet and channels == 3:
             return common
         return common | {"mean": (0.5,) * channels, "std": (0.5,) * channels}
-    config = Config(folder / PREPROCESSOR)
+    config = Config(path)
+    unknown = [key for key in config.given_keys() if key not in _KEYS and not key.startswith("_")]
+    if unknown:
+        raise UsageError(f"{path}: {some(unknown)} cannot be represented, so the images would be prepared differently.")
+    is_normalised = config.get("do_normalize", bool, "image_mean" in config)
+    needed = ("size", "resample", *(("image_mean", "image_std") if is_normalised else ()))
+    if missing := [key for key in needed if key not in config]:
+        raise UsageError(f"{path} has no {some(missing)}, whose default depends on the image processor. Add it.")
     config.require("do_resize", True, True)
-    resample = config.get("resample", int, 3 if is_resnet else 2)
+    resample = config.get("resample", int)
     if resample not in _RESAMPLES:
-        raise UsageError(f"{config.path}: resample is {resample}. Only 2 (bilinear) and 3 (bicubic) are supported.")
-    side, resize, squash = _sides(config, image_size)
+        raise UsageError(f"{path}: resample is {resample}. Only 2 (bilinear) and 3 (bicubic) are supported.")
+    side, resize, squash = _sides(config)
     if side != image_size and not is_resnet:
         raise TenchError(
-            f"{config.path} makes images of {side} px, but {CONFIG} says {image_size} px. Correct one of the files."
+            f"{path} makes images of {side} px, but {CONFIG} says {image_size} px. Correct one of the files."
         )
-    is_normalised = config.get("do_normalize", bool, True)
-    mean = config.get("image_mean", tuple[float, ...], IMAGENET_MEAN) if is_normalised else (0.0,) * channels
-    std = config.get("image_std", tuple[float, ...], IMAGENET_STD) if is_normalised else (1.0,) * channels
+    mean = config.get("image_mean", tuple[float, ...]) if is_normalised else (0.0,) * channels
+    std = config.get("image_std", tuple[float, ...]) if is_normalised else (1.0,) * channels
     scale = 255 * config.get("rescale_factor", float, 1 / 255) if config.get("do_rescale", bool, True) else 255.0
+    if scale <= 0:
+        raise TenchError(f"{path}: rescale_factor must be above 0, got {scale / 255:g}.")
     return common | {
         "image_size": side,
         "eval_resize": resize,
@@ -272,28 +255,27 @@ def _preprocessing(folder: Path, image_size: int, channels: int, *, is_resnet: b
     }
 
 
-def _sides(config: Config, image_size: int) -> tuple[int, int, bool]:
+def _sides(config: Config) -> tuple[int, int, bool]:
     """(side of the network's input, side after resizing, whether resizing changes the aspect ratio)."""
-    size = config.get("size", int | dict[str, int], image_size)
-    crop = config.get("crop_size", int | dict[str, int])
-    crop = crop["height"] if isinstance(crop, dict) and "height" in crop else crop
+    size = config.get("size", int | dict[str, int])
+    kind = config.get("image_processor_type", str, config.get("feature_extractor_type", str, ""))
+    is_convnext = "crop_pct" in config or kind.startswith("ConvNext")
     if isinstance(size, int):
-        size = {"height": size, "width": size} if "crop_pct" not in config else {"shortest_edge": size}
-    if "shortest_edge" in size:
-        edge = size["shortest_edge"]
-        if "crop_pct" in config:
-            if edge >= _SQUASHED_FROM:
-                return edge, edge, True
-            return edge, int(edge / config.get("crop_pct", float)), False
-        side = crop if config.get("do_center_crop", bool, False) and isinstance(crop, int) else None
-        if side is not None and side <= edge:
-            return side, edge, False
-    elif size.get("height") == size.get("width") and "height" in size:
-        edge = size["height"]
-        if config.get("do_center_crop", bool, False) and isinstance(crop, int) and crop <= edge:
-            return crop, edge, True
-        return edge, edge, True
-    raise UsageError(
-        f"{config.path}: size {shown(size)} without a centre crop leaves images that are not square. Only square "
-        "images are supported."
-    )
+        size = {"shortest_edge": size} if is_convnext else {"height": size, "width": size}
+    side: int | None = size.get("shortest_edge", size.get("height"))
+    resize, squash = side, "shortest_edge" not in size and size.get("height") == size.get("width")
+    if side is not None and is_convnext and "shortest_edge" in size:
+        squash = side >= _SQUASHED_FROM
+        resize = side if squash else int(side / config.fraction("crop_pct", 224 / 256))
+    is_square = squash or is_convnext
+    if config.get("do_center_crop", bool, False):
+        crop = config.get("crop_size", int | dict[str, int])
+        crop = {"height": crop, "width": crop} if isinstance(crop, int) else crop or {}
+        side = crop.get("height") if crop.get("height") == crop.get("width") else None
+        is_square = True
+    if side is None or resize is None or not is_square or not 1 <= side <= resize:
+        raise UsageError(
+            f"{config.path}: size {shown(size)} and the centre crop do not give a square part of the image. Only "
+            "square inputs are supported."
+        )
+    return side, resize, squash

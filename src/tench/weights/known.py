@@ -44,6 +44,15 @@ class Start:
     notes: tuple[str, ...] = ()
 
 
+def in_bgr(start: Start) -> Start:
+    """The same weights for BGR images, with mean and std in that order."""
+    if start.channel_order == "bgr" or start.channels == 1:
+        return start
+    mean, std = (values[::-1] for values in (start.mean or IMAGENET_MEAN, start.std or IMAGENET_STD))
+    note = f"{start.source} has the names of pycls, which trains on BGR images; channel_order is bgr."
+    return dataclasses.replace(start, channel_order="bgr", mean=mean, std=std, notes=(*start.notes, note))
+
+
 def imagenet_input(image_size: int) -> dict[str, Any]:
     """The usual preprocessing of networks for ImageNet, as fields of `Start`."""
     return {

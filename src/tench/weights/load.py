@@ -13,11 +13,11 @@ import torch
 
 from tench.arguments import checked_arguments
 from tench.data.table import Classes
-from tench.errors import UsageError
+from tench.errors import TenchError, UsageError
 from tench.files import is_there, user_path
 from tench.models.fingerprints import unnamed_network
 from tench.models.own_network import OwnNetwork
-from tench.models.source import AS_MADE
+from tench.models.source import ModelOptions
 from tench.weights import own
 from tench.weights.class_names import named_classes
 from tench.weights.known import Start
@@ -128,7 +128,7 @@ def card_of(start: Start) -> ModelCard:
     assert start.interpolation is not None
     assert start.mean is not None
     assert start.std is not None
-    return ModelCard(
+    card = ModelCard(
         arch=start.arch,
         classes=start.classes or Classes.numbered_to(start.num_classes),
         channels=start.channels,
@@ -139,6 +139,11 @@ def card_of(start: Start) -> ModelCard:
         mean=start.mean,
         std=start.std,
         channel_order="bgr" if start.channel_order == "bgr" else "rgb",
-        options=start.options or AS_MADE,
+        options=start.options or ModelOptions(fit_stem=False),
         graph=start.graph,
     )
+    try:
+        card.require_valid()
+    except ValueError as error:
+        raise TenchError(f"{start.source}: the preprocessing cannot be used: {error}.") from error
+    return card

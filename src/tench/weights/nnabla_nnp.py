@@ -6,6 +6,7 @@ Only the parameters are used; the network follows from their shapes, as for `.h5
 import shutil
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from tench.errors import TenchError
@@ -32,7 +33,7 @@ def read_parameters(path: Path) -> list[Parameter]:
                 require_plausible(path, archive.getinfo(_MEMBER).file_size)
                 with archive.open(_MEMBER) as member, target.open("wb") as file:
                     shutil.copyfileobj(member, file)
-        except (OSError, zipfile.BadZipFile, RuntimeError) as error:  # RuntimeError: it is encrypted
+        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # RuntimeError: it is encrypted
             raise TenchError(f"{path}: {_MEMBER} cannot be read ({error}). Copy the file again.") from error
         try:
             return read_h5(target)

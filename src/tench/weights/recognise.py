@@ -1,5 +1,6 @@
 """Recognise files and folders of weights without PyTorch: by names, first bytes and, in archives and HDF5, members."""
 
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -18,6 +19,9 @@ SAFETENSORS, SYMBOL, PARAMS = ".safetensors", "-symbol.json", ".params"
 
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """The first bytes of torch.save's files before PyTorch 1.6."""
+_CHECKPOINT, _IMAGES = "last.ckpt", "images.safetensors"
+_NAMES_NETWORK, _MAX_CONFIG = re.compile(rb'"architectures?"\s*:'), 2**20
+"""In config.json; other programs, such as editors of annotations, have files of this name too."""
 _PARAMS_MAGIC = struct.pack("<QQ", 0x112, 0)
 
 
@@ -25,15 +29,20 @@ def is_weights(path: Path) -> bool:
     """Whether a path is a run, or a folder or file of weights. `.safetensors`, `-symbol.json` and `.params` count by
     name alone."""
     if path.is_dir():
-        return is_tench_weights(path) or hub_folder(path) is not None
+        is_ours = is_there(path / WEIGHTS) and is_there(path / CARD)  # one of the names alone may mean something else
+        return is_ours or hub_folder(path) is not None
     if not path.is_file():
         return False
-    if path.name.endswith((SAFETENSORS, SYMBOL, PARAMS)):
+    if path.name.endswith((SAFETENSORS, SYMBOL, PARAMS)) or hub_folder(path) is not None:
         return True
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                return any(name.endswith("/data.pkl") or name == _NNP_VERSION for name in archive.namelist())
+                names = set(archive.namelist())
+                is_of_torch = any(
+                    name.removesuffix("data.pkl") + "version" in names for name in names if name.endswith("/data.pkl")
+                )
+                return is_of_torch or _NNP_VERSION in names
         return _begins_with(path, _LEGACY) or is_params(path) or (is_h5(path) and _is_of_nnabla(path))
     except (OSError, zipfile.BadZipFile, TenchError):  # whoever reads it as images reports the problem
         return False
@@ -61,19 +70,23 @@ def is_params(path: Path) -> bool:
 
 
 def is_tench_weights(path: Path) -> bool:
-    """Whether a path is a run, a folder of converted weights, or a file in one."""
-    folder = path if path.is_dir() else path.parent
-    return is_there(path) and any(is_there(folder / name) for name in (WEIGHTS, CARD))
+    """Whether a path is a run, a folder of converted weights, or a file of one."""
+    if path.is_dir():
+        return is_there(path / WEIGHTS) or is_there(path / CARD)
+    is_its_file = path.name in (WEIGHTS, CARD, _CHECKPOINT, _IMAGES) or path.suffix == SAFETENSORS
+    return is_its_file and any(is_there(path.with_name(name)) for name in (WEIGHTS, CARD))
 
 
 def hub_folder(path: Path) -> Path | None:
-    """The folder of the Hugging Face hub that a path means: the folder itself, or that of the weights in it; None if
-    there is none."""
+    """The folder of the Hugging Face hub that a path means: the folder, or that of its config or weights; else None."""
     folder = path if path.is_dir() else path.parent
-    if not (path.is_dir() or path.name in HUB_FILES) or not is_there(folder / CONFIG) or is_there(folder / CARD):
+    config = folder / CONFIG
+    if not (path.is_dir() or path.name in (CONFIG, *HUB_FILES)) or not is_there(config) or is_there(folder / CARD):
         return None
-    names = [*HUB_FILES, *(f"{name}.index.json" for name in HUB_FILES)]
-    return folder if any(is_there(folder / name) for name in names) else None
+    try:
+        return folder if _NAMES_NETWORK.search(config.read_bytes()[:_MAX_CONFIG]) else None
+    except OSError:
+        return None
 
 
 def _begins_with(path: Path, magic: bytes) -> bool:

@@ -16,10 +16,17 @@ def as_torchvision(state: dict[str, Tensor]) -> dict[str, Tensor]:
     if "features.layer1.0.conv1.weight" in state:
         return {_of_resnet(name): tensor for name, tensor in state.items()}
     bare = {name.removeprefix("features."): tensor for name, tensor in state.items()}
-    # pycls's ResNets have these names too, but a stem of 7 x 7.
-    if {"stem.conv.weight", "s1.b1.f.a.weight"} <= bare.keys() and bare["stem.conv.weight"].shape[2:] == (3, 3):
+    if is_of_pycls(bare):
         return {_of_regnet(name): tensor for name, tensor in bare.items()}
     return state
+
+
+def is_of_pycls(state: dict[str, Tensor]) -> bool:
+    """Whether a state dict has the names of pycls's RegNets; TI has them below `features`.
+
+    pycls's ResNets have these names too, but a stem of 7 x 7.
+    """
+    return {"stem.conv.weight", "s1.b1.f.a.weight"} <= state.keys() and state["stem.conv.weight"].shape[2:] == (3, 3)
 
 
 def _of_resnet(name: str) -> str:

@@ -12,8 +12,9 @@ from tench.models.info import usual_dry_run
 from tench.models.registry import source_of
 from tench.weights import own
 from tench.weights.files import StateFile, read_state, require_readable
-from tench.weights.hugging_face import Config, read_hugging_face, under_library_names
-from tench.weights.known import Start
+from tench.weights.hub import Config
+from tench.weights.hugging_face import read_hugging_face, under_library_names
+from tench.weights.known import Start, in_bgr
 from tench.weights.mxnet import read_mxnet
 from tench.weights.nnabla import read_nnabla
 from tench.weights.plain_state import completed
@@ -31,7 +32,7 @@ from tench.weights.recognise import (
     is_tench_weights,
     is_weights,
 )
-from tench.weights.renaming import as_torchvision
+from tench.weights.renaming import as_torchvision, is_of_pycls
 from tench.weights.timm_folder import ARCHITECTURE, read_timm
 from tench.weights.transfer import load_start
 
@@ -61,7 +62,7 @@ def starting_weights(name: str, arch: str | None = None) -> Start:
     if (folder := hub_folder(path)) is not None:
         _require_no_arch(name, arch)
         config = Config(folder / CONFIG)
-        return read_timm(folder, config) if ARCHITECTURE in config else read_hugging_face(folder, config)
+        return read_timm(path, config) if ARCHITECTURE in config else read_hugging_face(path, config)
     if path.is_dir() and not is_tench_weights(path):
         files = [one.name for one in sorted(path.iterdir()) if one.is_file() and is_weights(one)]
         if files:
@@ -81,11 +82,14 @@ def starting_weights(name: str, arch: str | None = None) -> Start:
     if found.arch is not None and is_there(card_path) and (card := own.read_card(path.parent)).arch == found.arch:
         _require_no_arch(name, arch)
         return dataclasses.replace(_of_card(found.state, card, name), notes=found.notes)
+    is_bgr = is_of_pycls(found.state)
     found = dataclasses.replace(found, state=under_library_names(as_torchvision(found.state)))
     if arch is not None:
-        return completed(found.state, arch, name, found.notes)
-    arch, *whose = _network_of(found)
-    return Start(state=found.state, source=name, arch=arch, notes=(*found.notes, *whose))
+        start = completed(found.state, arch, name, found.notes)
+    else:
+        arch, *whose = _network_of(found)
+        start = Start(state=found.state, source=name, arch=arch, notes=(*found.notes, *whose))
+    return in_bgr(start) if is_bgr else start
 
 
 def _require_no_arch(name: str, arch: str | None) -> None:

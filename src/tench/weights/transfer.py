@@ -46,6 +46,8 @@ def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> 
             + _remedy(module, state, expected, start, arch)
         )
     module.load_state_dict(state)
+    if start.options is not None and start.options.norm_eps is not None:
+        notes.append(f"Epsilon of the layer norms is {arch}'s own, not {start.options.norm_eps:g} as before.")
     return [*start.notes, *(note for note in notes if note is not None)]
 
 
