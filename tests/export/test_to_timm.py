@@ -51,6 +51,7 @@ def written(folder: Path, arch: str, size: int, *, channels: int = 3, **given: A
         ("test_vit", 96, 3, "test_vit"),  # positions for another size
         ("test_byobnet", 160, 1, "test_byobnet"),
         ("tf_efficientnet_lite0", 224, 3, "tf_efficientnet_lite0"),
+        ("fbnetc_100", 128, 3, "fbnetc_100"),  # epsilon of its batch norms depends on whether weights are loaded
         ("mobilenet_v2", 128, 3, "mobilenetv2_100"),  # torchvision's
         ("resnet50", 128, 3, "resnet50"),
         ("nnabla:resnet18", 128, 3, "resnet18"),

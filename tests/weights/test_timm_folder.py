@@ -101,6 +101,14 @@ def test_a_small_image_size_does_not_change_the_stem(tmp_path: Path, size: int) 
         assert torch.equal(found.module(images), network(images))
 
 
+def test_a_network_with_another_epsilon_for_trained_weights_gets_it(tmp_path: Path) -> None:
+    network = timm.create_model("fbnetc_100", num_classes=3, bn_eps=1e-3).eval()
+    timm.models.save_for_hf(network, tmp_path / "out", safe_serialization=True, model_args={})
+    images = torch.randn(2, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.equal(load(tmp_path / "out").module(images), network(images))
+
+
 def changed(folder: Path, change: dict[str, Any]) -> Path:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | change))

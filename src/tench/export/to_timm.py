@@ -11,6 +11,7 @@ from torch import nn
 from tench.compat import import_timm
 from tench.errors import TenchError
 from tench.files import write_text
+from tench.models.from_timm import EPS_IF_TRAINED
 from tench.weights.files import complete_safetensors
 from tench.weights.own import ModelCard, plain_copy
 from tench.weights.recognise import CONFIG, HUB_FILES
@@ -24,7 +25,7 @@ def write_timm(folder: Path, name: str, network: nn.Module, card: ModelCard, lic
     """
     from safetensors.torch import save_file
 
-    weights, text = folder / HUB_FILES[0], ""
+    weights, problem = folder / HUB_FILES[0], ""
     with complete_safetensors(weights) as part:
         save_file({key: plain_copy(tensor) for key, tensor in network.state_dict().items()}, part)
     images = torch.randn(2, card.channels, card.image_size, card.image_size, generator=torch.Generator().manual_seed(0))
@@ -37,11 +38,11 @@ def write_timm(folder: Path, name: str, network: nn.Module, card: ModelCard, lic
         try:
             found = _logits_in_timm(folder, images)
         except Exception as error:  # timm has no error of its own for an image size that does not fit
-            problem = str(error).partition("\n")[0]
+            problem = problem or str(error).partition("\n")[0]
             continue
         if torch.allclose(found, expected, rtol=0, atol=1e-5 * float(expected.std())):
             return
-        problem = "the logits differ"
+        problem = problem or "the logits differ"
     raise TenchError(
         f"timm cannot load {name} at {card.image_size} px with equal logits ({problem}). Nothing was written."
     )
@@ -63,7 +64,9 @@ def _config(
     """
     theirs: Any = network.pretrained_cfg
     is_bgr = card.channel_order == "bgr"  # the weights have been reversed to RGB
-    arguments = sized | ({"in_chans": card.channels} if card.channels != 3 else {})
+    arguments: dict[str, Any] = sized | ({"in_chans": card.channels} if card.channels != 3 else {})
+    if name in EPS_IF_TRAINED:
+        arguments["bn_eps"] = next(one.eps for one in network.modules() if isinstance(one, nn.BatchNorm2d))
     ids, names = card.classes.ids, card.classes.names
     described = {
         "tag": "tench",

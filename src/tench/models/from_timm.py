@@ -10,6 +10,9 @@ from tench.models.source import AS_MADE, ModelOptions, OptionError, UsualInput, 
 NAME = "timm"
 FITS_STEM = True
 
+EPS_IF_TRAINED = {"fbnetc_100": 1e-3}
+"""Networks of timm whose batch norms have another epsilon if timm loads trained weights, with that epsilon."""
+
 _OPTIONS = {"dropout": "drop_rate", "drop_path": "drop_path_rate"}
 
 
@@ -54,7 +57,7 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int, option
             del given[refused]
     if options.norm_eps is not None:
         for module in network.modules():
-            if isinstance(module, nn.LayerNorm):
+            if isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
                 module.eps = options.norm_eps
     embedding: Any = next((module for module in network.modules() if isinstance(module, timm.layers.PatchEmbed)), None)
     if embedding is not None and not embedding.dynamic_img_pad:

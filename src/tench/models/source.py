@@ -27,7 +27,7 @@ class ModelOptions:
     strides: tuple[int, ...] | None = None
     """Five strides, of the stem and the stages after it; only edgeai's networks have this option."""
     norm_eps: float | None = None
-    """Epsilon of the layer norms; only timm's networks have this option. The ViTs of transformers use 1e-12."""
+    """Epsilon of the layer and batch norms, for timm's networks only. The ViTs of transformers have 1e-12."""
     fit_stem: bool = True
     """Whether `create` fits the stems of torchvision's and timm's networks to small images. Other programs do not."""
     blurpool: bool = False

@@ -17,7 +17,9 @@ from tench.compat import import_timm, import_torchvision
 from tench.data.formats.wordnet import imagenet, names_of
 from tench.data.table import Classes
 from tench.errors import TenchError, UsageError, nearest, some
+from tench.models.from_timm import EPS_IF_TRAINED
 from tench.models.registry import source_of
+from tench.models.source import ModelOptions
 from tench.printable import unguarded
 from tench.weights.files import as_float32, reason_of
 from tench.weights.known import Start
@@ -105,6 +107,7 @@ def timm_weights(name: str) -> Start:
         channels=channels,
         image_size=height if square else None,
         eval_resize=math.floor(height / config.crop_pct) if square else None,
+        options=ModelOptions(fit_stem=False, norm_eps=EPS_IF_TRAINED.get(arch)),
         squash=config.crop_mode == "squash",
         interpolation=config.interpolation,
         mean=tuple(config.mean),

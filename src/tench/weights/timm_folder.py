@@ -22,7 +22,7 @@ ARCHITECTURE = "architecture"
 """The key of config.json that only timm writes."""
 _CROPS = ("center", "squash")
 _POOL = "global_pool"
-_ARGUMENTS = ("img_size", "in_chans", "num_classes", "dynamic_img_size", _POOL)
+_ARGUMENTS = ("img_size", "in_chans", "num_classes", "dynamic_img_size", "bn_eps", _POOL)
 """The arguments of a network that tench can represent, or that change nothing at the image size given."""
 _DROPPED = re.compile(r"(^|_)drop(_|.*_)rate$")
 """The names of arguments that only matter in training: drop_rate, drop_path_rate."""
@@ -45,6 +45,7 @@ def read_timm(path: Path, config: Config) -> Start:
         unknown.append(_POOL)
     if unknown:
         raise UsageError(f"{config.path}: model_args has {', '.join(unknown)}, which tench does not support.")
+    eps = Config(config.path, arguments).get("bn_eps", float, from_timm.EPS_IF_TRAINED.get(arch))
     described = config.inside("pretrained_cfg")
     channels, height, width = described.get("input_size", tuple[int, int, int], (3, 224, 224))
     size = arguments.get("img_size", height)
@@ -86,7 +87,7 @@ def read_timm(path: Path, config: Config) -> Start:
         mean=described.get("mean", tuple[float, ...], (0.485, 0.456, 0.406)),
         std=described.get("std", tuple[float, ...], (0.229, 0.224, 0.225)),
         channel_order="rgb",
-        options=ModelOptions(fit_stem=False),
+        options=ModelOptions(fit_stem=False, norm_eps=eps),
         notes=found.notes,
     )
 

@@ -47,7 +47,7 @@ def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> 
         )
     module.load_state_dict(state)
     if start.options is not None and start.options.norm_eps is not None:
-        notes.append(f"Epsilon of the layer norms is {arch}'s own, not {start.options.norm_eps:g} as before.")
+        notes.append(f"Epsilon of the norms is {arch}'s own, not {start.options.norm_eps:g} as before.")
     return [*start.notes, *(note for note in notes if note is not None)]
 
 
