@@ -27,6 +27,7 @@ def resolved(recipe: Recipe | None = None, **values: Any) -> Resolved:
         "train_view": "pad-crop",
         "pad": 4,
         "eval_resize": 32,
+        "crop_mode": "center",
         "interpolation": "bilinear",
         "mean": IMAGENET_MEAN,
         "std": IMAGENET_STD,

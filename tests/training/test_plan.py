@@ -115,6 +115,7 @@ def test_explicit_values_are_kept(photo_folder: Path) -> None:
     asked = Recipe().replace(
         arch="resnet20",
         eps=1e-5,
+        crop_mode="squash",
         interpolation="bicubic",
         channel_order="rgb",
         compile="on",

@@ -85,6 +85,10 @@ def weights_info(path: str | os.PathLike[str]) -> WeightsInfo:
     """Describe a run, a folder or a file of weights.
 
     Raises UsageError if the path is missing or has no weights, TenchError if it is damaged.
+
+    >>> found = tench.weights_info("runs/digits")
+    >>> found.system, found.arch, found.num_classes
+    ('tench', 'resnet20', 10)
     """
     text = os.fspath(path)
     place = user_path(text)
