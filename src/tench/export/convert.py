@@ -171,8 +171,8 @@ def _require_skill(classifier: own.Classifier, source: Source) -> None:
         raise TenchError(
             f"{classifier.source}: top-1 on {found.name} is {found.top1:.2%} of {counted(found.images, 'image')}, and "
             f"the mean over the classes is {recall:.2%}; chance is {chance:.2%}, so this is not clearly better. Check "
-            "the class order (--classes), the network (-a) and the preprocessing, or verify on more images. Nothing "
-            "was written."
+            "the class order (--classes), the network (-a) and the preprocessing, or verify on more images; leave "
+            "--verify out if the weights are untrained. Nothing was written."
         )
 
 
