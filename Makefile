@@ -27,7 +27,7 @@ $(VENV)/.installed: $(ROOT)pyproject.toml $(ROOT)constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else \
 	  "tench needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(ROOT)constraints.txt -e '$(ROOT)[dev,interop,logging]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(ROOT)constraints.txt -e '$(ROOT)[dev,export,interop,logging]'
 	@touch $@
 
 # Train on handwritten digits, evaluate the run, classify ten held-out digits with it.

@@ -57,7 +57,7 @@ API = {
         """,
     "Use": """
         evaluate Evaluation ClassResult load Classifier predict Predictions Prediction Guess convert_weights
-        weights_info WeightsInfo
+        weights_info WeightsInfo export Comparison
         """,
     "Errors": """
         TenchError UsageError PassingError StoppedError

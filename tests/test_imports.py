@@ -16,7 +16,7 @@ from tests.support.processes import run_python
 import tench
 
 PACKAGE = Path(tench.__file__).parent
-LAYERS = ("data", "input", "models", "weights", "run", "evaluation", "training", "export", "bench", "cli")
+LAYERS = ("data", "input", "models", "weights", "run", "evaluation", "training", "exporting", "bench", "cli")
 """Each layer may import only from itself and from those before it."""
 DATA_LAYERS = (
     ("options", "handled", "keys", "limits"),

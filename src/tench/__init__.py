@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from tench.evaluation.evaluate import evaluate
     from tench.evaluation.evaluation import ClassResult, Evaluation
     from tench.evaluation.predict import predict
-    from tench.export.convert import convert_weights
+    from tench.exporting.compare import Comparison
+    from tench.exporting.convert import convert_weights
+    from tench.exporting.export import export
     from tench.input.loader import Batch
     from tench.input.torch_dataset import TorchDataset
     from tench.models.info import ModelInfo
@@ -51,6 +53,7 @@ __all__ = [
     "ClassResult",
     "Classes",
     "Classifier",
+    "Comparison",
     "Dataset",
     "Encoding",
     "EpochEnd",
@@ -79,6 +82,7 @@ __all__ = [
     "create_model",
     "download",
     "evaluate",
+    "export",
     "fit",
     "info",
     "list_models",
@@ -100,6 +104,7 @@ _HOMES = {
     "ClassResult": "tench.evaluation.evaluation",
     "Classes": "tench.data.table",
     "Classifier": "tench.weights.own",
+    "Comparison": "tench.exporting.compare",
     "Dataset": "tench.data.table",
     "Encoding": "tench.data.images.encode",
     "EpochEnd": "tench.training.callbacks",
@@ -124,10 +129,11 @@ _HOMES = {
     "UsageError": "tench.errors",
     "WeightsInfo": "tench.weights.describe",
     "check": "tench.data.check.check_source:check_source",
-    "convert_weights": "tench.export.convert",
+    "convert_weights": "tench.exporting.convert",
     "create_model": "tench.weights.create",
     "download": "tench.data.download.download",
     "evaluate": "tench.evaluation.evaluate",
+    "export": "tench.exporting.export",
     "fit": "tench.training.fit",
     "info": "tench.data.info",
     "list_models": "tench.models.registry:find",

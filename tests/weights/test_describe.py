@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.export.test_to_timm import written as written_run
+from tests.exporting.test_to_timm import written as written_run
 from tests.support.errors import error_of
 from tests.weights.test_mxnet_params import array_bytes, file_bytes
 from tests.weights.test_nnabla import written
 
 from tench.compat import import_torchvision
-from tench.export.convert import convert_weights
+from tench.exporting.convert import convert_weights
 from tench.weights.describe import weights_info
 
 models: Any = import_torchvision().models

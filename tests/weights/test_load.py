@@ -12,7 +12,7 @@ from tench.compat import import_timm, import_torchvision
 from tench.data.formats.wordnet import imagenet
 from tench.data.table import Classes
 from tench.errors import TenchError, UsageError
-from tench.export.convert import convert_weights
+from tench.exporting.convert import convert_weights
 from tench.models import create
 from tench.weights import own
 from tench.weights.load import load

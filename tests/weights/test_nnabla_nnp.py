@@ -8,7 +8,7 @@ import torch
 from tests.support.errors import error_of
 from tests.weights.test_nnabla import written
 
-from tench.export.convert import convert_weights
+from tench.exporting.convert import convert_weights
 from tench.weights.describe import weights_info
 from tench.weights.load import load
 from tench.weights.nnabla_h5 import read_h5

@@ -18,6 +18,7 @@ GROUPS = {
     "Use": {
         "evaluate": "top-1, top-5 and loss of a run or weights, counting each image once",
         "predict": "class names and probabilities for images",
+        "export": "one ONNX file that gives the model's answers, verified on real images",
         "weights": "read weights of PyTorch, Hugging Face, NNabla, MXNet or Gluon; export to timm or torchvision",
     },
     "Measure": {

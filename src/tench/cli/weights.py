@@ -58,7 +58,7 @@ class Weights:
 
 def run(arguments: list[str]) -> int:
     asked = parse(Weights, arguments)
-    from tench.export.convert import convert_weights
+    from tench.exporting.convert import convert_weights
 
     with _termination_raises():
         target = convert_weights(

@@ -10,8 +10,8 @@ from tests.support.errors import error_of
 
 from tench.compat import import_timm
 from tench.data.table import Classes
-from tench.export.convert import convert_weights
-from tench.export.to_timm import crop_pct
+from tench.exporting.convert import convert_weights
+from tench.exporting.to_timm import crop_pct
 from tench.models import create
 from tench.weights import own
 from tench.weights.load import load

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tests.export.test_to_timm import written
+from tests.exporting.test_to_timm import written
 from tests.support.errors import error_of
 
 from tench.compat import import_torchvision
-from tench.export.convert import convert_weights
+from tench.exporting.convert import convert_weights
 from tench.models import from_torchvision
 from tench.models.from_torchvision import size_arguments
 from tench.weights.load import load

@@ -18,9 +18,9 @@ from tench.arguments import checked_arguments
 from tench.data.source import Source
 from tench.errors import PassingError, TenchError, UsageError, counted
 from tench.evaluation.evaluate import evaluate
-from tench.export.as_library import as_library
-from tench.export.model_readme import README, readme
-from tench.export.to_timm import write_timm
+from tench.exporting.as_library import as_library
+from tench.exporting.model_readme import README, readme
+from tench.exporting.to_timm import write_timm
 from tench.files import is_there, user_path
 from tench.models.fingerprints import nearest_archs
 from tench.models.from_torchvision import size_arguments

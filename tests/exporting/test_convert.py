@@ -14,8 +14,8 @@ from tests.weights.test_mxnet_params import array_bytes, file_bytes
 from tests.weights.test_nnabla import written
 
 from tench.compat import import_torchvision
-from tench.export import convert
-from tench.export.convert import convert_weights
+from tench.exporting import convert
+from tench.exporting.convert import convert_weights
 from tench.weights.create import create_model
 from tench.weights.load import load
 from tench.weights.nnabla_h5 import read_h5
