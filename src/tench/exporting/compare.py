@@ -85,8 +85,8 @@ def compare(classifier: Classifier, file: Path, kind: GraphInput, table: Table, 
     rates = _rates([model, export], kept[0])
     return Comparison(
         images=len(rows),
-        top1_model=hits[0] / len(rows),
-        top1_export=hits[1] / len(rows),
+        top1_model=float(hits[0] / len(rows)),
+        top1_export=float(hits[1] / len(rows)),
         agreement=same / len(rows),
         ties=ties,
         largest_difference=largest,
