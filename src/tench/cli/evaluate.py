@@ -29,7 +29,8 @@ class Evaluate:
     }
 
     model: Annotated[str, Flag(metavar="RUN", positional=True)]
-    """Run directory, published weights (torchvision:NAME or timm:NAME[.TAG]), or a weights file: see tench weights."""
+    """Run directory, published weights (torchvision:NAME or timm:NAME[.TAG]), a weights file (see tench weights),
+    or an .onnx file from tench export."""
     source: Annotated[str | None, Flag(metavar="SOURCE", positional=True)] = None
     """The dataset; by default what the run validated on."""
     with_: Annotated[tuple[str, ...], Flag(name="with", metavar="SOURCE", repeated=True)] = ()

@@ -30,7 +30,8 @@ class Predict:
     }
 
     model: Annotated[str, Flag(metavar="RUN", positional=True)]
-    """Run directory, published weights (torchvision:NAME or timm:NAME[.TAG]), or a weights file: see tench weights."""
+    """Run directory, published weights (torchvision:NAME or timm:NAME[.TAG]), a weights file (see tench weights),
+    or an .onnx file from tench export."""
     images: Annotated[tuple[str, ...], Flag(metavar="IMAGE", positional=True)]
     """Image files and folders of images."""
     top: int = 5

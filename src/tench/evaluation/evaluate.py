@@ -1,12 +1,16 @@
 """Evaluate a model on a dataset: each image exactly once, and never silently on images it was trained on."""
 
+import concurrent.futures
+import contextlib
 import os
+from collections.abc import Iterator
 
 import torch
 
 from tench.arguments import checked_arguments
 from tench.data import exif
 from tench.data.handled import Policy
+from tench.data.images.picture import decode_row
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.source import Source
 from tench.data.table import Table
@@ -14,8 +18,8 @@ from tench.errors import TenchError, UsageError
 from tench.evaluation.choose import choose
 from tench.evaluation.evaluation import ClassResult, Evaluation
 from tench.evaluation.measure import PLAIN, Metrics, ScoringRule, evaluation_order, measure, require_labels
-from tench.input.loader import Loader
-from tench.machine import memory_suffices
+from tench.input.loader import Batch, Loader
+from tench.machine import memory_suffices, num_threads
 from tench.weights.images import images_of
 from tench.weights.load import load
 from tench.weights.own import NOT_FINITE, Classifier
@@ -130,11 +134,30 @@ def evaluate_table(
     device = next(classifier.module.parameters()).device
     order = evaluation_order(table, batch_size)
     enough = memory_suffices(f"{classifier.source}: batches of {batch_size} on {device}", "Use a smaller --batch-size.")
-    with enough, Loader(table, card.test_view, order, channels=card.channels, threads=threads) as loader:
-        metrics = measure(classifier.averaged, loader.batches(epoch=0), len(table), card.normalise(device), rule)
+    with enough, contextlib.ExitStack() as stack:
+        if classifier.whole_images:
+            batches = _whole_images(table, card.channels, threads)
+        else:
+            loader = Loader(table, card.test_view, order, channels=card.channels, threads=threads)
+            batches = stack.enter_context(loader).batches(epoch=0)
+        metrics = measure(classifier.averaged, batches, len(table), card.normalise(device), rule)
     if rows := metrics.not_finite:
         raise TenchError(
             f"{classifier.source}: no metrics, because for {len(rows):,} of {len(table):,} images {NOT_FINITE}. "
             f"The first is {table.place(rows[0])}."
         )
     return metrics
+
+
+def _whole_images(table: Table, channels: int, threads: int) -> Iterator[Batch]:
+    """Each image of a table at its own size, as a batch of one."""
+    with concurrent.futures.ThreadPoolExecutor(num_threads(threads)) as pool:
+        for start in range(0, len(table), _DECODED_AHEAD):
+            rows = range(start, min(start + _DECODED_AHEAD, len(table)))
+            for row, pixels in zip(rows, pool.map(lambda row: decode_row(table, row, channels), rows), strict=True):
+                image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+                yield Batch(image, torch.tensor([int(table.labels[row])]), torch.tensor([row]))
+
+
+_DECODED_AHEAD = 32
+"""Images in memory at their own size."""

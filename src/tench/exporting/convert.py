@@ -28,6 +28,7 @@ from tench.weights import own
 from tench.weights.load import load
 from tench.weights.nnabla_h5 import Layout, converted, write_h5
 from tench.weights.nnabla_nnp import read_parameters
+from tench.weights.onnx_file import require_weights
 from tench.weights.recognise import is_h5, is_nnp, is_tench_weights
 from tench.weights.start import starting_weights
 
@@ -107,6 +108,7 @@ def convert_weights(
         raise UsageError(
             f"{text} already has tench's weights. To export them, choose a library: --to timm or --to torchvision."
         )
+    require_weights(text)
     if arch is None and verify is not None:
         arch = _best_candidate(text, classes, verify)
     classifier = load(text, "cpu", arch=arch, classes=classes)

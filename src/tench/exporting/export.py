@@ -20,10 +20,10 @@ from tench.exporting.onnx_client import client
 from tench.exporting.onnx_graph import GraphInput, onnx_model
 from tench.files import complete_file, is_there, user_path, write_text
 from tench.weights.images import images_of
+from tench.weights.onnx_file import ONNX, require_weights
+from tench.weights.own import Classifier
 
 _log = logging.getLogger("tench")
-
-ONNX = ".onnx"
 
 
 @checked_arguments()
@@ -67,6 +67,7 @@ def export(
     if verify != "all" and verify < 1:
         raise UsageError(f"verify must be at least 1, or all, got {verify}.")
     _require_packages()
+    require_weights(model.source if isinstance(model, Classifier) else os.fspath(model))
     classifier = classifier_of(model, "cpu") if isinstance(model, str | os.PathLike) else model
     trained_on = classifier.card.trained_on
     chosen = choose(

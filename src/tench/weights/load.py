@@ -21,6 +21,7 @@ from tench.models.source import ModelOptions
 from tench.weights import own
 from tench.weights.class_names import named_classes
 from tench.weights.known import Start
+from tench.weights.onnx_file import ONNX, load_onnx
 from tench.weights.own import Classifier, ModelCard
 from tench.weights.plain_state import completed
 from tench.weights.recognise import CARD, is_tench_weights
@@ -43,7 +44,8 @@ def load(
 
     name: a run or its directory, a .safetensors file with its model.json in the same folder, or published weights:
     torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1, timm:resnet50.a1_in1k. Or weights of another program: a
-    PyTorch state dict, a transformers or timm folder, NNabla's .h5 or .nnp, MXNet's NAME-symbol.json or .params.
+    PyTorch state dict, a transformers or timm folder, NNabla's .h5 or .nnp, MXNet's NAME-symbol.json or .params. Or an
+    .onnx file from `export`, which runs in onnxruntime.
 
     arch: the network, if a file does not name it. Published weights and the folders of transformers and timm describe
     their classes and preprocessing. Any other file gets the preprocessing that is usual for its program and network,
@@ -78,6 +80,10 @@ def _loaded(
     path = user_path(name)
     if not is_there(path):
         raise UsageError(f"{name}: no such run directory or weights file.{published_hint(name)}")
+    if path.suffix == ONNX:
+        if arch is not None or model is not None:
+            raise UsageError(f"{name}: an ONNX file contains its network. Leave arch and model out.")
+        return load_onnx(path, device)
     if is_tench_weights(path):
         if arch is not None:
             raise UsageError(f"{name}: its {CARD} names its network. Leave arch out.")

@@ -213,6 +213,8 @@ class Classifier:
     """Its classes, preprocessing and training data."""
     source: str
     """The run directory, weights file or published name that it was loaded from."""
+    whole_images: bool = False
+    """Whether the network accepts whole images, uint8 of any size, and resizes them itself."""
 
     @property
     def classes(self) -> Classes:
@@ -278,7 +280,7 @@ class Classifier:
         def view(image: Given) -> npt.NDArray[np.uint8] | str:
             try:
                 pixels = image.pixels(self.card.channels, upright=self.card.exif == "apply")
-                return self.card.test_view.pixels(pixels)
+                return pixels if self.whole_images else self.card.test_view.pixels(pixels)
             except TenchError as error:
                 return str(error).removeprefix(f"{image.name}: ")
 
@@ -299,7 +301,8 @@ class Classifier:
         return Prediction(name, tuple(Guess(ids[index], names[index], float(answer[index])) for index in best))
 
     def of_views(self, views: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-        """Class probabilities for uint8 views cut by `card.test_view`: (len(views), classes) float32.
+        """Class probabilities for uint8 views cut by `card.test_view`, or for whole images if the network accepts them:
+        (len(views), classes) float32.
 
         A row is NaN if not all logits are finite.
         """
@@ -307,7 +310,7 @@ class Classifier:
         network, normalise = self.averaged, self.card.normalise(device)
         found = [np.zeros((0, len(self.classes)), dtype=np.float32)]
         with torch.inference_mode():
-            for part in in_batches(views):
+            for part in in_batches(views, 1 if self.whole_images else _AT_ONCE):
                 pixels = torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2).to(device)
                 logits = network(normalise(pixels)).float()
                 answer = logits.softmax(dim=1).masked_fill(~logits.isfinite().all(dim=1, keepdim=True), torch.nan)
@@ -321,9 +324,9 @@ def require_top(top: int) -> None:
         raise UsageError(f"top must be at least 1, got {top}.")
 
 
-def in_batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    """The sequence in batches of the size that a classifier takes at once; the last one may be smaller."""
-    return (items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE))
+def in_batches(items: Sequence[_Item], size: int = _AT_ONCE) -> Iterator[Sequence[_Item]]:
+    """The sequence in batches, by default of the size that a classifier takes at once; the last one may be smaller."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def save(folder: Path, module: nn.Module, card: ModelCard) -> None:
