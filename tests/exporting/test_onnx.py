@@ -1,9 +1,11 @@
 """Exported graphs, run by onnxruntime on real photographs: they give the model's answers."""
 
+import contextlib
 import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +178,18 @@ def test_a_file_that_loses_accuracy_is_refused_and_nothing_is_left(
     text = error_of(export)(digits, tmp_path / "deep/d.onnx")
     assert "on 359 images of digits (val) is " in text
     assert text.endswith("points exceeds max_drop, 0.1. Nothing was written.")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failing_write_leaves_nothing(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextlib.contextmanager
+    def full(path: Path) -> Iterator[Path]:
+        raise OSError(28, "No space left on device", str(path))
+        yield path
+
+    monkeypatch.setattr(module, "complete_file", full)
+    with pytest.raises(OSError, match="No space"):
+        export(digits, tmp_path / "d.onnx", verify=10)
     assert list(tmp_path.iterdir()) == []
 
 

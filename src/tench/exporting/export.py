@@ -91,13 +91,18 @@ def export(
             f"the export and {found.top1_model:.2%} before. The loss of {found.drop:.2f} points exceeds max_drop, "
             f"{max_drop:g}. Nothing was written."
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if input == "image":
-        write_text(target.with_suffix(".py"), client(classifier.card, target.name))
     facts = dataclasses.asdict(found) | {"source": chosen.name, "input": input}
-    write_text(target.with_suffix(".json"), json.dumps(facts, indent=1) + "\n")
-    with complete_file(target) as part:
-        part.write_bytes(content)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if input == "image":
+            write_text(target.with_suffix(".py"), client(classifier.card, target.name))
+        write_text(target.with_suffix(".json"), json.dumps(facts, indent=1) + "\n")
+        with complete_file(target) as part:
+            part.write_bytes(content)
+    except BaseException:
+        for path in beside:
+            path.unlink(missing_ok=True)
+        raise
     return found
 
 
