@@ -35,12 +35,11 @@ from tench.errors import TenchError, UsageError
 from tench.files import complete_file, full_disk_names, remove_parts, user_path, write_text
 from tench.plain import parse_json, read_json, require_file, typed
 from tench.weights.files import load_pickle, reason_of
-from tench.weights.images import IMAGES
 from tench.weights.own import TrainedOn
-from tench.weights.recognise import CARD, GRAPH, RECIPE, WEIGHTS
+from tench.weights.recognise import CARD, CHECKPOINT, GRAPH, IMAGES, RECIPE, WEIGHTS
 
 ENVIRONMENT, CLASSES = "environment.json", "classes.json"
-METRICS, CHECKPOINT, BAD_IMAGES, _LOCK = "metrics.jsonl", "last.ckpt", "bad_images.json", ".lock"
+METRICS, BAD_IMAGES, _LOCK = "metrics.jsonl", "bad_images.json", ".lock"
 _TABLE = "metrics.csv"
 _COLUMNS = (
     *("step", "epoch", "lr", "train_loss", "train_top1"),

@@ -22,7 +22,7 @@ from tench.evaluation.measure import PLAIN
 from tench.training.fit import fit
 from tench.training.options import TrainOptions
 from tench.training.recipe import Recipe
-from tench.weights.images import IMAGES
+from tench.weights.recognise import IMAGES
 
 QUICK = Recipe().replace(arch="mlp", epochs=1, batch_size=8, lr=0.02, precision="fp32", image_size=8)
 OPTIONS = TrainOptions(device="cpu", threads=1)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,8 +22,9 @@ from torch import Tensor, nn
 
 from tench.exporting import export as module
 from tench.exporting.export import export
-from tench.exporting.onnx_graph import GraphInput, onnx_model
+from tench.exporting.onnx_graph import onnx_model
 from tench.weights.load import load
+from tench.weights.onnx_file import GraphInput
 from tench.weights.own import Classifier
 
 
@@ -129,6 +131,14 @@ def test_a_run_is_verified_on_the_images_that_it_was_validated_on(
     assert (kept["images"], kept["source"], kept["input"]) == (359, "digits (val)", kind)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"d.onnx", "d.json", *(["d.py"] if kind == "image" else [])}
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_times_are_measured_however_few_images_there_are(digits: Path, tmp_path: Path, count: int) -> None:
+    found = export(digits, tmp_path / "d.onnx", verify=count)
+    times = (found.model_ms, found.export_ms, found.model_images_per_second, found.export_images_per_second)
+    assert found.images == count
+    assert all(0 < value < math.inf for value in times)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

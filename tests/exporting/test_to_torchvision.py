@@ -98,9 +98,20 @@ def test_torchvision_cannot_create_networks_for_grey_images(tmp_path: Path) -> N
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["vit_b_32", "maxvit_t", "googlenet", "inception_v3", "resnet18"])
-def test_torchvisions_builder_gets_what_it_needs_for_the_image_size(name: str) -> None:
-    size = 448 if name == "maxvit_t" else 64
+@pytest.mark.parametrize(
+    ("name", "size", "needed"),
+    [
+        ("vit_b_32", 64, {"image_size": 64}),
+        ("maxvit_t", 448, {"input_size": (448, 448)}),
+        ("googlenet", 64, {"aux_logits": False, "init_weights": True}),
+        ("inception_v3", 64, {"aux_logits": False, "init_weights": True}),
+        ("resnet18", 64, {}),
+    ],
+)
+def test_torchvisions_builder_gets_what_it_needs_for_the_image_size(
+    name: str, size: int, needed: dict[str, Any]
+) -> None:
+    assert size_arguments(name, size) == needed
     with torch.device("meta"):
         theirs = models.get_model(name, num_classes=3, **size_arguments(name, size))
         ours = from_torchvision.build(name, num_classes=3, image_size=size, channels=3)

@@ -16,7 +16,6 @@ from tench.input.order import Order
 from tench.input.views import EvalView
 from tench.weights.images import (
     HELD_OUT,
-    IMAGES,
     OTHER,
     TRAINED_ON,
     Recorder,
@@ -26,6 +25,7 @@ from tench.weights.images import (
     read_images,
     write_images,
 )
+from tench.weights.recognise import IMAGES
 
 PIXELS = "synthetic:images=60,size=8,classes=4,val=20,format=pixels"
 

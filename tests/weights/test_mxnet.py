@@ -183,7 +183,7 @@ def test_a_network_of_no_known_kind_computes_its_graph_without_the_stored_fixed_
     assert start.graph is not None
     assert (start.num_classes, start.channels) == (5, 3)
     assert start.source == str(symbol.with_name("net-0001.params"))
-    assert start.notes == ("net-symbol.json: used as it is.",)
+    assert start.notes == ("net-symbol.json: matches none of tench's networks; the graph itself is used.",)
     check(start, small_arrays())
 
 

@@ -15,8 +15,9 @@ from tests.support.errors import error_of
 from tench.evaluation.evaluate import evaluate
 from tench.exporting.convert import convert_weights
 from tench.exporting.export import export
-from tench.exporting.onnx_graph import GraphInput, onnx_model
+from tench.exporting.onnx_graph import onnx_model
 from tench.weights.load import load
+from tench.weights.onnx_file import GraphInput
 
 
 def saved(path: Path, folder: Path, kind: GraphInput = "image") -> Path:

@@ -54,6 +54,22 @@ def test_datasets_are_not_weights(tmp_path: Path) -> None:
     assert not is_weights(tmp_path / "nothing")
 
 
+def test_a_zip_of_images_is_told_apart_by_its_first_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listing a million members would take seconds."""
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("cat/1.png", "")
+        archive.writestr("archive/data.pkl", "")
+        archive.writestr("archive/version", "")
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    assert not is_weights(tmp_path / "images.zip")
+
+
+def test_an_archive_of_nnabla_is_weights(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "w.nnp", "w") as archive:
+        archive.writestr("nnp_version.txt", "0.1")
+    assert is_weights(tmp_path / "w.nnp")
+
+
 def test_a_folder_with_weights_is_of_the_hub_or_of_tench(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({}))
     assert hub_folder(tmp_path) is None

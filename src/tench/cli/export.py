@@ -4,6 +4,7 @@ import dataclasses
 from typing import Annotated, ClassVar, Literal
 
 from tench.cli.parse import parse
+from tench.cli.termination import termination_raises
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.flags import Flag
 
@@ -56,16 +57,17 @@ def run(arguments: list[str]) -> int:
 
     if asked.verify != "all" and not (asked.verify.isascii() and asked.verify.isdigit()):
         raise UsageError(f"--verify must be a number of images or all, got {asked.verify}.")
-    found = export(
-        load(asked.model, "cpu", arch=asked.arch, classes=asked.classes),
-        asked.dest,
-        input=asked.input,
-        source=asked.source,
-        split=asked.split,
-        verify="all" if asked.verify == "all" else int(asked.verify),
-        max_drop=asked.max_drop,
-        options=asked.reading,
-    )
+    with termination_raises():
+        found = export(
+            load(asked.model, "cpu", arch=asked.arch, classes=asked.classes),
+            asked.dest,
+            input=asked.input,
+            source=asked.source,
+            split=asked.split,
+            verify="all" if asked.verify == "all" else int(asked.verify),
+            max_drop=asked.max_drop,
+            options=asked.reading,
+        )
     print(f"Written: {asked.dest} ({size_text(found.file_bytes)})")
     print(f"  top-1          {found.top1_export:.2%}, model {found.top1_model:.2%}, {found.images:,} images")
     print(f"  same answer    {found.agreement:.2%}{f', {found.ties} ties' if found.ties else ''}")

@@ -99,6 +99,7 @@ def run(arguments: list[str]) -> int:
 def _describe_weights(asked: Info) -> int:
     from tench.errors import UsageError
     from tench.weights.describe import weights_info
+    from tench.weights.known import short_numbers
 
     if asked.preview or asked.boxes or asked.with_ or asked.reading != NO_OPTIONS:
         raise UsageError(
@@ -128,7 +129,7 @@ def _describe_weights(asked: Info) -> int:
         print(
             f"  {'assumed' if found.is_assumed else 'input':<11} {how} to {found.eval_resize} px, {found.interpolation}"
         )
-        mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (found.mean, found.std))
+        mean, std = short_numbers(found.mean), short_numbers(found.std)
         print(f"              mean {mean}, std {std}, of pixels from 0 to 1")
     if found.num_classes:
         named = found.classes is not None and not found.classes.numbered

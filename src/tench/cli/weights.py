@@ -1,14 +1,10 @@
 """`tench weights`: convert weights of other programs for tench, and export tench's to timm and torchvision."""
 
-import contextlib
 import dataclasses
-import signal
-import threading
-from collections.abc import Iterator
-from types import FrameType
 from typing import Annotated, ClassVar, Literal
 
 from tench.cli.parse import parse
+from tench.cli.termination import termination_raises
 from tench.flags import Flag
 
 
@@ -60,7 +56,7 @@ def run(arguments: list[str]) -> int:
     asked = parse(Weights, arguments)
     from tench.exporting.convert import convert_weights
 
-    with _termination_raises():
+    with termination_raises():
         target = convert_weights(
             asked.source,
             asked.dest,
@@ -83,6 +79,7 @@ def run(arguments: list[str]) -> int:
         print(f"See {target / 'README.md'} for the model card and the code that loads the weights.")
         return 0
     from tench.files import shell_command
+    from tench.weights.known import short_numbers
     from tench.weights.own import read_card
 
     card = read_card(target)
@@ -90,31 +87,7 @@ def run(arguments: list[str]) -> int:
     print(f"  network        {card.arch}, {len(card.classes):,} classes")
     print(f"  images         {card.image_size} px after {how} to {card.eval_resize} px, {card.interpolation}")
     print(f"  channels       {card.channels}{', BGR' if card.channel_order == 'bgr' else ''}")
-    print(f"  mean, std      {_values(card.mean)}; {_values(card.std)}, of pixels from 0 to 1")
+    print(f"  mean, std      {short_numbers(card.mean)}; {short_numbers(card.std)}, of pixels from 0 to 1")
     if asked.verify is None:
         print(f"To measure it: {shell_command('tench', 'evaluate', target)} SOURCE")
     return 0
-
-
-def _values(numbers: tuple[float, ...]) -> str:
-    return " ".join(f"{number:.4g}" for number in numbers)
-
-
-@contextlib.contextmanager
-def _termination_raises() -> Iterator[None]:
-    """In this block, SIGTERM and SIGHUP raise SystemExit, so that a folder that is not complete is removed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def leave(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    heeded = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
-    for number in heeded:
-        signal.signal(number, leave)
-    try:
-        yield
-    finally:
-        for number in heeded:
-            signal.signal(number, signal.SIG_DFL)

@@ -15,7 +15,7 @@ from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.source import Source
 from tench.data.table import Table
 from tench.errors import TenchError, UsageError
-from tench.evaluation.choose import choose
+from tench.evaluation.choose import Chosen, choose
 from tench.evaluation.evaluation import ClassResult, Evaluation
 from tench.evaluation.measure import PLAIN, Metrics, ScoringRule, evaluation_order, measure, require_labels
 from tench.input.loader import Batch, Loader
@@ -73,18 +73,7 @@ def evaluate(
     classifier = classifier_of(model, device)
     if batch_size < 1:
         raise UsageError(f"batch_size must be at least 1, got {batch_size}.")
-    trained_on = classifier.card.trained_on
-    chosen = choose(
-        source,
-        classifier.classes,
-        split,
-        model=classifier.source,
-        trained_on=trained_on,
-        images=images_of(classifier.source, trained_on.get("fingerprint")),
-        bad=bad,
-        options=options,
-        threads=threads,
-    )
+    chosen = chosen_for(classifier, source, split, bad=bad, options=options, threads=threads)
     metrics = evaluate_table(
         classifier, chosen.table, batch_size=batch_size, threads=threads, where=chosen.name, rule=chosen.rule
     )
@@ -114,6 +103,30 @@ def evaluate(
     )
 
 
+def chosen_for(
+    classifier: Classifier,
+    source: Source | None,
+    split: str | None,
+    *,
+    bad: Policy | None = None,
+    options: SourceOptions = NO_OPTIONS,
+    threads: int = 0,
+) -> Chosen:
+    """The images on which `evaluate` measures a classifier; the arguments are the same."""
+    trained_on = classifier.card.trained_on
+    return choose(
+        source,
+        classifier.classes,
+        split,
+        model=classifier.source,
+        trained_on=trained_on,
+        images=images_of(classifier.source, trained_on.get("fingerprint")),
+        bad=bad,
+        options=options,
+        threads=threads,
+    )
+
+
 def evaluate_table(
     classifier: Classifier,
     table: Table,
@@ -132,12 +145,12 @@ def evaluate_table(
     card = classifier.card
     table = exif.oriented(table, card.exif)
     device = next(classifier.module.parameters()).device
-    order = evaluation_order(table, batch_size)
     enough = memory_suffices(f"{classifier.source}: batches of {batch_size} on {device}", "Use a smaller --batch-size.")
     with enough, contextlib.ExitStack() as stack:
         if classifier.whole_images:
             batches = _whole_images(table, card.channels, threads)
         else:
+            order = evaluation_order(table, batch_size)
             loader = Loader(table, card.test_view, order, channels=card.channels, threads=threads)
             batches = stack.enter_context(loader).batches(epoch=0)
         metrics = measure(classifier.averaged, batches, len(table), card.normalise(device), rule)

@@ -19,10 +19,9 @@ from tench.models.source import NetworkSource
 from tench.models.stem import LARGEST_FITTED, first_conv
 from tench.weights.by_order import layers_of, state_in_order
 from tench.weights.own import Classifier, ModelCard
+from tench.weights.same_logits import probe_images, same_logits
 
 LIBRARIES = {source.NAME: source for source in cast(tuple[NetworkSource, ...], (from_timm, from_torchvision))}
-_CLOSE = 1e-4
-"""Largest difference of logits, as a fraction of their standard deviation, between two forms of the same network."""
 
 
 def as_library(classifier: Classifier, library: str) -> tuple[str, nn.Module]:
@@ -33,7 +32,7 @@ def as_library(classifier: Classifier, library: str) -> tuple[str, nn.Module]:
     """
     card, source = classifier.card, LIBRARIES[library]
     module = classifier.module.cpu()
-    images = torch.randn(2, card.channels, card.image_size, card.image_size, generator=torch.Generator().manual_seed(0))
+    images = probe_images(card.channels, card.image_size)
     state = dict(module.state_dict())
     with torch.inference_mode():
         expected = module(images)
@@ -49,7 +48,7 @@ def as_library(classifier: Classifier, library: str) -> tuple[str, nn.Module]:
             _reverse_first(network)
         with torch.inference_mode():
             found = network.eval()(images.flip(1) if card.channel_order == "bgr" else images)
-        if found.shape == expected.shape and (found - expected).abs().max() <= _CLOSE * expected.std():
+        if same_logits(found, expected):
             return name, network
     raise UsageError(
         f"{classifier.source}: {library} has no network that computes the same as {card.arch}.{_stem(card, library)} "

@@ -14,7 +14,7 @@ from tench.data import exif
 from tench.data.images.picture import decode_row
 from tench.data.table import Table
 from tench.evaluation.measure import require_labels
-from tench.exporting.onnx_graph import GraphInput
+from tench.weights.onnx_file import GraphInput
 from tench.weights.own import Classifier
 
 TIE = 1e-4
@@ -130,16 +130,16 @@ def _export(classifier: Classifier, file: Path, kind: GraphInput) -> Answer:
 def _times(answers: list[Answer], images: list[Pixels]) -> list[float]:
     """The median time of each for one image, in seconds; they take turns."""
     found: list[list[float]] = [[] for _ in answers]
-    for image in [*images[:_WARM_UP], *images]:
+    warm_up = images[:_WARM_UP]
+    for image in [*warm_up, *images]:
         for answer, times in zip(answers, found, strict=True):
             start = time.perf_counter()
             answer(image)
             times.append(time.perf_counter() - start)
-    return [float(np.median(times[_WARM_UP:])) for times in found]
+    return [float(np.median(times[len(warm_up) :])) for times in found]
 
 
 def _rates(answers: list[Answer], image: Pixels) -> list[float]:
     """Images per second of each in batches, the median of three."""
     batch = np.repeat(image, _BATCH, axis=0)
-    times = _times(answers, [batch] * 3) if len(batch) else []
-    return [_BATCH / one for one in times]
+    return [_BATCH / seconds for seconds in _times(answers, [batch] * 3)]

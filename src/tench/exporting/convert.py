@@ -18,6 +18,7 @@ from tench.arguments import checked_arguments
 from tench.data.source import Source
 from tench.errors import PassingError, TenchError, UsageError, counted
 from tench.evaluation.evaluate import evaluate
+from tench.evaluation.evaluation import Evaluation
 from tench.exporting.as_library import as_library
 from tench.exporting.model_readme import README, readme
 from tench.exporting.to_timm import write_timm
@@ -109,11 +110,12 @@ def convert_weights(
             f"{text} already has tench's weights. To export them, choose a library: --to timm or --to torchvision."
         )
     require_weights(text)
+    measured = None
     if arch is None and verify is not None:
-        arch = _best_candidate(text, classes, verify)
+        arch, measured = _best_candidate(text, classes, verify)
     classifier = load(text, "cpu", arch=arch, classes=classes)
     if verify is not None:
-        _require_skill(classifier, verify)
+        _require_skill(classifier.source, measured or evaluate(classifier, verify))
     if to is None:
         with _complete_folder(target) as folder:
             own.save(folder, classifier.module, classifier.card)
@@ -143,24 +145,24 @@ def _write_h5(path: Path, target: Path, layout: Layout | None, channels: int | N
     write_h5(target, parameters)
 
 
-def _best_candidate(source: str, classes: str | None, images: Source) -> str | None:
-    """The network that gives the best accuracy, among those that fit weights which do not name theirs; else None."""
-    path = user_path(source)
-    if not is_there(path) or (start := starting_weights(source)).arch is not None:
-        return None
-    found: dict[str, float] = {}
+def _best_candidate(source: str, classes: str | None, images: Source) -> tuple[str | None, Evaluation | None]:
+    """The most accurate of the networks that fit weights which do not name theirs, and its evaluation; else (None,
+    None)."""
+    if not is_there(user_path(source)) or (start := starting_weights(source)).arch is not None:
+        return None, None
+    found: dict[str, Evaluation] = {}
     for arch in nearest_archs(start.state):
-        found[arch] = evaluate(load(source, "cpu", arch=arch, classes=classes), images).top1
-        _log.info("%s: top-1 %.2f%%", arch, 100 * found[arch])
-    return max(found, key=lambda arch: found[arch], default=None)
+        found[arch] = evaluate(load(source, "cpu", arch=arch, classes=classes), images)
+        _log.info("%s: top-1 %.2f%%", arch, 100 * found[arch].top1)
+    best = max(found, key=lambda arch: found[arch].top1, default=None)
+    return best, None if best is None else found[best]
 
 
-def _require_skill(classifier: own.Classifier, source: Source) -> None:
-    """Evaluate a classifier; raise TenchError unless its mean recall is clearly better than chance.
+def _require_skill(source: str, found: Evaluation) -> None:
+    """Raise TenchError unless the mean recall is clearly better than chance. source: of the weights, for the error.
 
     The recall is averaged over the classes, so a network that always answers with the most frequent class has none.
     """
-    found = evaluate(classifier, source)
     _log.info("%s: top-1 %.2f%%, top-5 %.2f%%.", found.name, 100 * found.top1, 100 * found.top5)
     counts = np.bincount(found.labels, minlength=len(found.classes))
     hits = np.bincount(found.labels[found.labels == found.predicted[:, 0]], minlength=len(found.classes))
@@ -171,7 +173,7 @@ def _require_skill(classifier: own.Classifier, source: Source) -> None:
     margin = 4 * math.sqrt((chance * (1 - chance) / counts[present]).sum()) / present.sum()
     if recall <= chance + margin:
         raise TenchError(
-            f"{classifier.source}: top-1 on {found.name} is {found.top1:.2%} of {counted(found.images, 'image')}, and "
+            f"{source}: top-1 on {found.name} is {found.top1:.2%} of {counted(found.images, 'image')}, and "
             f"the mean over the classes is {recall:.2%}; chance is {chance:.2%}, so this is not clearly better. Check "
             "the class order (--classes), the network (-a) and the preprocessing, or verify on more images; leave "
             "--verify out if the weights are untrained. Nothing was written."

@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.util
 import json
-import logging
 import os
 import tempfile
 from pathlib import Path
@@ -13,17 +12,14 @@ from tench.arguments import checked_arguments
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.source import Source
 from tench.errors import TenchError, UsageError
-from tench.evaluation.choose import choose
-from tench.evaluation.evaluate import Model, classifier_of
+from tench.evaluation.evaluate import Model, chosen_for
 from tench.exporting.compare import Comparison, compare
 from tench.exporting.onnx_client import client
-from tench.exporting.onnx_graph import GraphInput, onnx_model
+from tench.exporting.onnx_graph import onnx_model
 from tench.files import complete_file, is_there, user_path, write_text
-from tench.weights.images import images_of
-from tench.weights.onnx_file import ONNX, require_weights
+from tench.weights.load import load
+from tench.weights.onnx_file import ONNX, GraphInput, require_weights
 from tench.weights.own import Classifier
-
-_log = logging.getLogger("tench")
 
 
 @checked_arguments()
@@ -68,17 +64,8 @@ def export(
         raise UsageError(f"verify must be at least 1, or all, got {verify}.")
     _require_packages()
     require_weights(model.source if isinstance(model, Classifier) else os.fspath(model))
-    classifier = classifier_of(model, "cpu") if isinstance(model, str | os.PathLike) else model
-    trained_on = classifier.card.trained_on
-    chosen = choose(
-        source,
-        classifier.classes,
-        split,
-        model=classifier.source,
-        trained_on=trained_on,
-        images=images_of(classifier.source, trained_on.get("fingerprint")),
-        options=options,
-    )
+    classifier = model if isinstance(model, Classifier) else load(model, "cpu")
+    chosen = chosen_for(classifier, source, split, options=options)
     content = onnx_model(classifier, input).SerializeToString()
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / target.name

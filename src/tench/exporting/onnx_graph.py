@@ -5,23 +5,22 @@
     normalised    float32 (B, C, S, S) -> logits (B, classes)
 
 torch.onnx exports the network; what comes before and after it is written here, node by node, so that resizing happens
-on bytes. ONNX's antialiased resize of uint8 follows Pillow, with single levels of difference; on floats it does not.
+on bytes. ONNX's antialiased resize of uint8 differs from Pillow's by single levels at most; on floats by more.
 """
 
 import json
 import logging
 import warnings
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import nn
 
 import tench
 from tench.errors import TenchError
+from tench.weights.onnx_file import GraphInput
 from tench.weights.own import Classifier, ModelCard
 
-GraphInput = Literal["image", "view", "normalised"]
-INPUTS: tuple[GraphInput, ...] = get_args(GraphInput)
 OPSET = 18
 """The first with an antialiased Resize."""
 _NORMALISED, _LOGITS = "normalised", "logits"
@@ -32,7 +31,7 @@ _MAX_BYTES = 2**31 - 2**20
 def onnx_model(classifier: Classifier, kind: GraphInput) -> Any:
     """The model, an `onnx.ModelProto` with names, view and origin in its metadata.
 
-    Raises TenchError naming the operator if ONNX cannot represent the network, or if it is too large for one file.
+    Raises TenchError with the reason if ONNX cannot represent the network, or if it is too large for one file.
     """
     import onnx
 

@@ -30,7 +30,7 @@ from tench.models.mxnet.symbol import SymbolNetwork, builder_of
 from tench.models.own_network import OwnNetwork, checked_network, is_own
 from tench.own_code import errors_name
 from tench.progress import messages_shown
-from tench.run import BAD_IMAGES, CHECKPOINT, Run, environment, remembered_data
+from tench.run import BAD_IMAGES, Run, environment, remembered_data
 from tench.training.callbacks import Callback, require_callbacks
 from tench.training.duration import Duration
 from tench.training.freezing import Freezing
@@ -76,7 +76,7 @@ from tench.training.tensorboard import tensorboard
 from tench.weights.images import Recorder
 from tench.weights.known import Start
 from tench.weights.own import ModelCard, write_graph
-from tench.weights.recognise import GRAPH, RECIPE
+from tench.weights.recognise import CHECKPOINT, GRAPH, RECIPE
 from tench.weights.start import load_start, starting_weights
 
 _LESS_MEMORY = (

@@ -43,7 +43,7 @@ class Config:
         return value
 
     def fraction(self, key: str, default: float) -> float:
-        """A number above 0 and at most 1, with a hundredth as the least that makes sense for an image."""
+        """A number from 0.01 to 1."""
         value: float = self.get(key, float, default)
         if not 0.01 <= value <= 1:
             raise TenchError(f"{self.path}: {key} is {value:g}, but should be at most 1 and at least 0.01.")

@@ -29,8 +29,7 @@ from tench.machine import num_threads
 from tench.plain import require_file
 from tench.progress import progress
 from tench.weights.files import complete_safetensors, require_readable
-
-IMAGES = "images.safetensors"
+from tench.weights.recognise import IMAGES
 
 OTHER, HELD_OUT, TRAINED_ON = 0, 1, 2
 """How a run used an image: not at all, for validation, or for training."""

@@ -44,6 +44,11 @@ class Start:
     notes: tuple[str, ...] = ()
 
 
+def short_numbers(values: tuple[float, ...]) -> str:
+    """A mean or std for people: "0.485 0.456 0.406"."""
+    return " ".join(f"{value:.4g}" for value in values)
+
+
 def in_bgr(start: Start) -> Start:
     """The same weights for BGR images, with mean and std in that order."""
     if start.channel_order == "bgr" or start.channels == 1:

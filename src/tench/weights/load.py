@@ -20,7 +20,7 @@ from tench.models.own_network import OwnNetwork
 from tench.models.source import ModelOptions
 from tench.weights import own
 from tench.weights.class_names import named_classes
-from tench.weights.known import Start
+from tench.weights.known import Start, short_numbers
 from tench.weights.onnx_file import ONNX, load_onnx
 from tench.weights.own import Classifier, ModelCard
 from tench.weights.plain_state import completed
@@ -100,7 +100,7 @@ def _loaded(
 
 
 def _assumption(source: str, card: ModelCard) -> str:
-    mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (card.mean, card.std))
+    mean, std = short_numbers(card.mean), short_numbers(card.std)
     return (
         f"Note: {source} does not describe its preprocessing. The usual one of {card.arch} is assumed: "
         f"{card.image_size} px after resizing to {card.eval_resize} px, {card.interpolation}, mean {mean}, std {std}."

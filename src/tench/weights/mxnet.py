@@ -32,6 +32,7 @@ from tench.weights.by_order import Layer, layers_of, num_outputs, start_in_order
 from tench.weights.known import Start, imagenet_input
 from tench.weights.mxnet_params import read_params
 from tench.weights.recognise import SYMBOL
+from tench.weights.same_logits import probe_images, same_logits
 
 _log = logging.getLogger("tench")
 
@@ -43,8 +44,6 @@ _SMALL_STRIDE, _SMALL_SIZE = 8, 28
 """A network that shrinks the image less than this was made for images of this many pixels."""
 _SOURCES = cast(tuple[NetworkSource, NetworkSource], (mxnet, gluon))
 """Our networks that a graph may be, by whether Gluon wrote it."""
-_CLOSE = 1e-4
-"""Largest difference of logits, as a fraction of their standard deviation, between two forms of the same network."""
 
 
 def read_mxnet(path: Path, arch: str | None = None) -> Start:
@@ -81,7 +80,14 @@ def read_mxnet(path: Path, arch: str | None = None) -> Start:
         channels=channels,
         image_size=image_size,
         is_assumed=True,
-        notes=(f"{symbol.name}: " + (f"computes the same as {name}." if name else "used as it is."),),
+        notes=(
+            f"{symbol.name}: "
+            + (
+                f"computes the same as {name}."
+                if name
+                else "matches none of tench's networks; the graph itself is used."
+            ),
+        ),
         **(gluon_input(image_size, channels) if is_gluon else example_input(network, channels, image_size)),
     )
 
@@ -217,7 +223,7 @@ def _as_ours(
     arch: str | None,
 ) -> tuple[str, nn.Module] | None:
     """(name, module with the weights) of our network that computes the same; None if there is none."""
-    images = torch.randn(2, channels, image_size, image_size, generator=torch.Generator().manual_seed(0))
+    images = probe_images(channels, image_size)
     expected: Tensor | None = None
     for name in [arch] if arch else _by_depth(source.names(), len(layers)):
         try:
@@ -229,8 +235,8 @@ def _as_ours(
         module.load_state_dict(state, assign=True)
         with torch.inference_mode():
             expected = network.eval()(images) if expected is None else expected
-            difference = (module.eval()(images) - expected).abs().max()
-        if difference <= _CLOSE * expected.std():
+            found = module.eval()(images)
+        if same_logits(found, expected):
             return f"{source.NAME}:{name}", module
     return None
 

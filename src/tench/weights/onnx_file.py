@@ -7,7 +7,7 @@ import dataclasses
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,8 @@ from tench.plain import parse_json, require_file
 from tench.weights.own import Classifier, ModelCard, Normalise
 
 ONNX = ".onnx"
-_INPUTS = ("image", "view", "normalised")
+GraphInput = Literal["image", "view", "normalised"]
+"""What an exported graph accepts: whole images, views that are cut, or normalised views."""
 
 
 class OnnxNetwork(nn.Module):
@@ -84,8 +85,9 @@ def load_onnx(path: Path, device: str | torch.device = "auto") -> Classifier:
         ) from error
     except ValueError as error:
         raise TenchError(f"{path} does not describe a model ({error}).") from error
-    if kind not in _INPUTS:
-        raise TenchError(f"{path}: tench.input is {json.dumps(kind)}, but should be one of {', '.join(_INPUTS)}.")
+    if kind not in get_args(GraphInput):
+        known = ", ".join(get_args(GraphInput))
+        raise TenchError(f"{path}: tench.input is {json.dumps(kind)}, but should be one of {known}.")
     # The views that are averaged are inside, so the graph's own input is the larger view.
     card = dataclasses.replace(card, test_time="none", image_size=card.test_view.size)
     takes_bytes = kind != "normalised"

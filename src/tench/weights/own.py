@@ -31,9 +31,8 @@ from tench.models.source import AS_MADE, ModelOptions
 from tench.own_code import is_object, trusted
 from tench.plain import read_json, typed
 from tench.weights.files import complete_safetensors, read_safetensors
-from tench.weights.images import IMAGES
 from tench.weights.prediction import Guess, Prediction, Predictions
-from tench.weights.recognise import CARD, GRAPH, SAFETENSORS, WEIGHTS
+from tench.weights.recognise import CARD, GRAPH, IMAGES, SAFETENSORS, WEIGHTS
 from tench.weights.test_time import at_test_time, test_time_view
 
 NOT_FINITE = "the network's logits are not finite (NaN or infinity): its weights or its input range are wrong"

@@ -11,6 +11,7 @@ from tench.errors import TenchError
 from tench.files import is_there
 
 WEIGHTS, CARD, GRAPH, RECIPE = "best.safetensors", "model.json", "symbol.json", "recipe.yaml"
+CHECKPOINT, IMAGES = "last.ckpt", "images.safetensors"
 """In the folder of a run or of converted weights."""
 CONFIG = "config.json"
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -19,7 +20,6 @@ SAFETENSORS, SYMBOL, PARAMS = ".safetensors", "-symbol.json", ".params"
 
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """The first bytes of torch.save's files before PyTorch 1.6."""
-_CHECKPOINT, _IMAGES = "last.ckpt", "images.safetensors"
 _NAMES_NETWORK, _MAX_CONFIG = re.compile(rb'"architectures?"\s*:'), 2**20
 """In config.json; other programs, such as editors of annotations, have files of this name too."""
 _PARAMS_MAGIC = struct.pack("<QQ", 0x112, 0)
@@ -36,7 +36,7 @@ def is_weights(path: Path) -> bool:
     if path.name.endswith((SAFETENSORS, SYMBOL, PARAMS)) or hub_folder(path) is not None:
         return True
     try:
-        if zipfile.is_zipfile(path):
+        if _begins_like_weights(path) and zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 names = set(archive.namelist())
                 is_of_torch = any(
@@ -49,6 +49,22 @@ def is_weights(path: Path) -> bool:
 
 
 _NNP_VERSION = "nnp_version.txt"
+
+
+def _begins_like_weights(path: Path) -> bool:
+    """Whether the first member of a zip archive may be that of torch.save or NNabla.
+
+    Listing the members of an archive with a million images takes seconds; its first bytes suffice to exclude it.
+    """
+    with path.open("rb") as file:
+        head = file.read(_ZIP_HEAD + _MAX_FIRST_NAME)
+    length = int.from_bytes(head[26:28], "little")
+    name = head[_ZIP_HEAD : _ZIP_HEAD + length]
+    return head.startswith(_ZIP) and (name.endswith(b"/data.pkl") or name == _NNP_VERSION.encode())
+
+
+_ZIP, _ZIP_HEAD, _MAX_FIRST_NAME = b"PK\x03\x04", 30, 1024
+"""The first bytes of a member, and the length of what precedes its name."""
 
 
 def is_nnp(path: Path) -> bool:
@@ -73,7 +89,7 @@ def is_tench_weights(path: Path) -> bool:
     """Whether a path is a run, a folder of converted weights, or a file of one."""
     if path.is_dir():
         return is_there(path / WEIGHTS) or is_there(path / CARD)
-    is_its_file = path.name in (WEIGHTS, CARD, _CHECKPOINT, _IMAGES) or path.suffix == SAFETENSORS
+    is_its_file = path.name in (WEIGHTS, CARD, CHECKPOINT, IMAGES) or path.suffix == SAFETENSORS
     return is_its_file and any(is_there(path.with_name(name)) for name in (WEIGHTS, CARD))
 
 

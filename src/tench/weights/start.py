@@ -87,7 +87,7 @@ def starting_weights(name: str, arch: str | None = None) -> Start:
     if arch is not None:
         start = completed(found.state, arch, name, found.notes)
     else:
-        arch, *whose = _network_of(found)
+        arch, whose = _network_of(found)
         start = Start(state=found.state, source=name, arch=arch, notes=(*found.notes, *whose))
     return in_bgr(start) if is_bgr else start
 
@@ -130,25 +130,25 @@ def _of_card(state: dict[str, Tensor], card: own.ModelCard, source: str) -> Star
     )
 
 
-def _network_of(found: StateFile) -> tuple[str | None, *tuple[str, ...]]:
+def _network_of(found: StateFile) -> tuple[str | None, tuple[str, ...]]:
     """(name for `create`, notes) of the network that a file names without saying which library the name is from.
 
     If several networks have this name, the one whose parameter names match the file is chosen, else the first.
     """
     called = found.arch
     if called is None:
-        return (None,)
+        return None, ()
     archs: list[str] = []
     for arch in (called, f"timm:{called}", f"edgeai:{called}"):
         if _is_known(arch) and source_of(arch) not in map(source_of, archs):
             archs.append(arch)
     if len(archs) < 2:
-        return (archs[0] if archs else None,)
+        return (archs[0] if archs else None), ()
     theirs = _names(found.state)
     arch = next((arch for arch in archs if _names_in(arch) == theirs), archs[0])
     if arch == archs[0]:
-        return (arch,)
-    return arch, f"The file calls its network {called}; the names of its weights match {arch}."
+        return arch, ()
+    return arch, (f"The file calls its network {called}; the names of its weights match {arch}.",)
 
 
 def _names_in(arch: str) -> set[str]:

@@ -10,6 +10,7 @@ import torch
 from tench.compat import import_timm
 from tench.data.table import Classes
 from tench.errors import TenchError, UsageError, counted
+from tench.input.views import IMAGENET_MEAN, IMAGENET_STD
 from tench.models import from_timm
 from tench.models.registry import source_of
 from tench.models.source import ModelOptions
@@ -45,11 +46,11 @@ def read_timm(path: Path, config: Config) -> Start:
         unknown.append(_POOL)
     if unknown:
         raise UsageError(f"{config.path}: model_args has {', '.join(unknown)}, which tench does not support.")
-    eps = Config(config.path, arguments).get("bn_eps", float, from_timm.EPS_IF_TRAINED.get(arch))
+    given = Config(config.path, arguments)
     described = config.inside("pretrained_cfg")
     channels, height, width = described.get("input_size", tuple[int, int, int], (3, 224, 224))
     size = arguments.get("img_size", height)
-    channels = Config(config.path, arguments).channels("in_chans", channels)
+    channels = given.channels("in_chans", channels)
     if size not in (height, [height, width]) or height != width:
         raise UsageError(
             f"{config.path}: input_size is {height} x {width} and img_size {shown(size)}. Only square images of one "
@@ -63,9 +64,10 @@ def read_timm(path: Path, config: Config) -> Start:
         raise UsageError(
             f"{config.path}: interpolation is {shown(interpolation)}. Only bilinear and bicubic are supported."
         )
-    described_classes = described.get("num_classes", int, 1000)
-    described_classes = config.get("num_classes", int, described_classes)
-    num_classes = Config(config.path, arguments).get("num_classes", int, described_classes)
+    # timm reads the number from the first of the three that has it.
+    num_classes = next(
+        (one.get("num_classes", int) for one in (given, config, described) if "num_classes" in one), 1000
+    )
     file = weights_file(path)
     found = read_state(file)
     if not any(tensor.ndim and len(tensor) == num_classes for tensor in found.state.values()):
@@ -84,10 +86,10 @@ def read_timm(path: Path, config: Config) -> Start:
         eval_resize=math.floor(height / described.fraction("crop_pct", 0.875)),
         squash=crop == "squash",
         interpolation=interpolation,
-        mean=described.get("mean", tuple[float, ...], (0.485, 0.456, 0.406)),
-        std=described.get("std", tuple[float, ...], (0.229, 0.224, 0.225)),
+        mean=described.get("mean", tuple[float, ...], IMAGENET_MEAN),
+        std=described.get("std", tuple[float, ...], IMAGENET_STD),
         channel_order="rgb",
-        options=ModelOptions(fit_stem=False, norm_eps=eps),
+        options=ModelOptions(fit_stem=False, norm_eps=given.get("bn_eps", float, from_timm.EPS_IF_TRAINED.get(arch))),
         notes=found.notes,
     )
 
